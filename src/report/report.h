@@ -1,0 +1,31 @@
+/* report.h - writers: a profile and its diagnosis as text, JSON, gecko, speedscope, folded or a recording.
+ *
+ * Each writer appends to a buffer; the command decides where the bytes go. Nothing here reads a process or a
+ * file; the only reader is the recording's, which treats its input as hostile.
+ */
+#ifndef AC_REPORT_H
+#define AC_REPORT_H
+
+#include "base/base.h"
+#include "verdict/verdict.h"
+
+struct ac_text_style {
+    int width;     /* columns, 40 to 200 */
+    bool color;    /* ANSI colours */
+    bool unicode;  /* block characters; else ASCII bars */
+};
+
+/* The report for people: at most a screen (24 lines at 80 columns in the usual case). */
+int ac_report_text(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                   const struct ac_text_style *style, struct ac_buf *buf);
+int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis, struct ac_buf *buf);
+int ac_report_gecko(const struct ac_profile *profile, struct ac_buf *buf);
+int ac_report_speedscope(const struct ac_profile *profile, struct ac_buf *buf);
+int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
+
+/* .allcores: magic, version, zlib-compressed tables. Reading checks every length and index
+ * (ac_profile_valid): -EINVAL not a recording or damaged, -ENOTSUP a newer version, -EFBIG over the caps. */
+int ac_recording_write(const struct ac_profile *profile, struct ac_buf *buf);
+int ac_recording_read(const void *data, size_t size, struct ac_profile **ret_profile);
+
+#endif

@@ -1,0 +1,53 @@
+/* verdict.h - evidence in, verdict out: pure functions over a profile, no I/O.
+ *
+ * ac_diagnose() boils a profile down to an ac_evidence (shares and names, no tables), asks each entry of the
+ * const table in table.c how well it fits, and lets the one that gives most once fixed speak.
+ */
+#ifndef AC_VERDICT_H
+#define AC_VERDICT_H
+
+#include "allcores/profile.h"
+
+enum ac_confidence { AC_GUESS, AC_LIKELY, AC_SURE };
+extern const char *const ac_confidence_names[]; /* "a guess", "likely", "sure" */
+
+/* A place in the user's own code. Strings belong to the profile or are static; "" when not known. */
+struct ac_place {
+    const char *function, *file;
+    int32_t line;
+};
+
+struct ac_verdict {
+    const char *id;             /* stable: "gil-bound-threads" */
+    enum ac_confidence confidence;
+    char *sentence;             /* what is true, in plain words, one line */
+    char *evidence;             /* the figures it rests on, one line */
+    char *fix_text;             /* NULL: nothing to fix */
+    char *fix_code;             /* a snippet in the standard library's terms, naming the user's own function; or NULL */
+    char *fix_more;             /* what allcores adds, one line; or NULL */
+    struct ac_place fix_place;  /* where the snippet goes */
+    double estimate_speedup;    /* 0: no estimate; always labelled as an estimate */
+    double estimate_cpus;
+    int64_t estimate_bytes;     /* extra memory, -1 not known */
+    double gain_s;              /* seconds of wall time that the fix may save; what the ranking uses */
+};
+
+/* One source line, without its newline, from whoever may read files (the command does; tests use a table).
+ * NULL when not to be had. The text is untrusted. */
+typedef const char *(*ac_source_fn)(const char *file, int32_t line, void *arg);
+
+struct ac_diagnosis {
+    struct ac_verdict main;
+    struct ac_verdict *also; /* further findings, most gain first */
+    size_t also_count;
+    struct ac_evidence *evidence; /* evidence.h; kept for the reports */
+};
+
+int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
+                struct ac_diagnosis **ret_diagnosis);
+void ac_diagnosis_free(struct ac_diagnosis *diagnosis);
+
+/* The ids of the table, for help and docs; NULL past the end. */
+const char *ac_verdict_id(size_t i);
+
+#endif
