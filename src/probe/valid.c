@@ -1,0 +1,146 @@
+/* valid.c - is a profile whole? True of every profile that the sampler makes, demanded of every one that was
+ * read from a file before anything indexes with what it says. */
+#include <math.h>
+#include <string.h>
+
+#include "probe/profile_internal.h"
+
+/* A run of ten years: above it sums of a thousand threads could overflow. */
+#define NS_MAX (INT64_C(10) * 366 * 86400 * AC_NS_PER_S)
+
+static bool time_ok(int64_t ns) {
+    return ns >= 0 && ns <= NS_MAX;
+}
+
+static bool time_or_unknown(int64_t ns) {
+    return ns >= -1 && ns <= NS_MAX;
+}
+
+static bool number_ok(double value) {
+    return isfinite(value) && value >= 0.0 && value < 1e12;
+}
+
+static bool strings_ok(const struct ac_profile *profile) {
+    if (profile->string_count < 1 || profile->string_count > AC_CAP_STRINGS || !profile->strings)
+        return false;
+    for (size_t i = 0; i < profile->string_count; i++)
+        if (!profile->strings[i] || strnlen(profile->strings[i], AC_MAX_STRING + 1) > AC_MAX_STRING)
+            return false;
+    return profile->strings[0][0] == '\0';
+}
+
+static bool stacks_ok(const struct ac_profile *profile) {
+    if (profile->func_count > AC_CAP_NODES || profile->frame_count > AC_CAP_NODES ||
+        profile->node_count < 1 || profile->node_count > AC_CAP_NODES)
+        return false;
+    for (size_t i = 0; i < profile->func_count; i++)
+        if (profile->funcs[i].name >= profile->string_count ||
+            profile->funcs[i].file >= profile->string_count ||
+            profile->funcs[i].activity >= AC_ACTIVITY_COUNT)
+            return false;
+    for (size_t i = 0; i < profile->frame_count; i++)
+        if (profile->frames[i].func >= profile->func_count)
+            return false;
+    if (profile->nodes[0].depth != 0 || profile->nodes[0].parent != 0)
+        return false;
+    for (size_t i = 0; i < profile->node_count; i++) {
+        const struct ac_node *node = &profile->nodes[i];
+        if (node->activity >= AC_ACTIVITY_COUNT || (i > 0 && node->frame >= profile->frame_count))
+            return false;
+        if (i > 0 && (node->parent >= i || node->depth != profile->nodes[node->parent].depth + 1 ||
+                      node->depth > AC_MAX_DEPTH))
+            return false;
+    }
+    return true;
+}
+
+static bool process_ok(const struct ac_profile *profile, const struct ac_process *process) {
+    for (size_t i = 0; i < AC_COUNT(process->argv); i++)
+        if (process->argv[i] >= profile->string_count)
+            return false;
+    for (int i = 0; i < AC_ACTIVITY_COUNT; i++)
+        if (!time_ok(process->activity_ns[i]))
+            return false;
+    return process->exe < profile->string_count && process->python < profile->string_count &&
+           process->note < profile->string_count && time_ok(process->from_ns) && time_ok(process->to_ns) &&
+           process->from_ns <= process->to_ns && time_ok(process->cpu_ns) && process->pid >= 0;
+}
+
+static bool thread_ok(const struct ac_profile *profile, const struct ac_thread *thread) {
+    int64_t sum = 0;
+    for (int i = 0; i < AC_STATE_COUNT; i++) {
+        if (!time_ok(thread->states_ns[i]))
+            return false;
+        sum += thread->states_ns[i];
+    }
+    return sum == thread->alive_ns && time_ok(thread->alive_ns) && thread->process < profile->process_count &&
+           thread->name < profile->string_count && thread->merged >= 1 && time_ok(thread->from_ns) &&
+           time_ok(thread->to_ns) && thread->from_ns <= thread->to_ns && time_ok(thread->cpu_ns) &&
+           time_or_unknown(thread->run_delay_ns) && thread->samples >= 0 && thread->tid >= 0;
+}
+
+static bool rows_ok(const struct ac_profile *profile) {
+    if (profile->process_count > AC_CAP_PROCESSES || profile->thread_count > AC_CAP_THREADS)
+        return false;
+    for (size_t i = 0; i < profile->process_count; i++)
+        if (!process_ok(profile, &profile->processes[i]))
+            return false;
+    for (size_t i = 0; i < profile->thread_count; i++)
+        if (!thread_ok(profile, &profile->threads[i]))
+            return false;
+    return true;
+}
+
+static bool cells_ok(const struct ac_profile *profile) {
+    if (profile->cell_count > AC_CAP_CELLS || profile->pair_count > AC_CAP_PAIRS)
+        return false;
+    for (size_t i = 0; i < profile->cell_count; i++) {
+        const struct ac_cell *cell = &profile->cells[i];
+        if (cell->thread >= profile->thread_count || cell->node >= profile->node_count ||
+            cell->state >= AC_STATE_COUNT || cell->kind >= AC_KIND_COUNT || !time_ok(cell->ns))
+            return false;
+    }
+    for (size_t i = 0; i < profile->pair_count; i++) {
+        const struct ac_gil_pair *pair = &profile->pairs[i];
+        if ((pair->holder != UINT32_MAX && pair->holder >= profile->func_count) ||
+            (pair->waiter != UINT32_MAX && pair->waiter >= profile->func_count) || !time_ok(pair->ns))
+            return false;
+    }
+    return true;
+}
+
+static bool segments_ok(const struct ac_profile *profile) {
+    if (profile->segment_count > AC_CAP_SEGMENTS)
+        return false;
+    int64_t before = 0;
+    for (size_t i = 0; i < profile->segment_count; i++) {
+        const struct ac_segment *segment = &profile->segments[i];
+        if (segment->from_ns < before || segment->to_ns < segment->from_ns || !time_ok(segment->to_ns) ||
+            segment->thread >= profile->thread_count || segment->node >= profile->node_count ||
+            segment->state >= AC_STATE_COUNT || segment->kind >= AC_KIND_COUNT || segment->cpu < -1)
+            return false;
+        before = segment->from_ns;
+    }
+    return true;
+}
+
+static bool numbers_ok(const struct ac_profile *profile) {
+    const struct ac_sampling *sampling = &profile->sampling;
+    const struct ac_cpus *cpus = &profile->cpus;
+    return time_ok(profile->wall_ns) && time_ok(profile->cpu_ns) && number_ok(sampling->rate_hz) &&
+           number_ok(sampling->reached_hz) && sampling->ticks >= 0 && sampling->missed >= 0 &&
+           sampling->samples >= 0 && sampling->torn >= 0 && sampling->read_errors >= 0 &&
+           sampling->lost >= 0 && time_ok(sampling->sampler_cpu_ns) && cpus->online >= 0 &&
+           cpus->affinity >= 0 && number_ok(cpus->quota) && number_ok(cpus->usable) &&
+           cpus->machine_busy_ns >= -1 && cpus->throttled_ns >= -1 && cpus->throttled_count >= -1;
+}
+
+bool ac_profile_valid(const struct ac_profile *profile) {
+    if (!strings_ok(profile) || !numbers_ok(profile) || !stacks_ok(profile) || !rows_ok(profile) ||
+        !cells_ok(profile) || !segments_ok(profile))
+        return false;
+    for (size_t i = 0; i < AC_COUNT(profile->argv); i++)
+        if (profile->argv[i] >= profile->string_count)
+            return false;
+    return profile->kernel < profile->string_count && profile->machine < profile->string_count;
+}
