@@ -1,0 +1,97 @@
+/* account.c - exact totals and samples to thread-seconds by state; the rule is in account.h. */
+#include <string.h>
+
+#include "base/base.h"
+#include "probe/account.h"
+
+/* With so many samples on a CPU and none of them holding the GIL, a row is not Python's. */
+enum { SURE_SAMPLES = 8 };
+
+static const uint8_t blocked_states[] = {AC_GIL_WAIT, AC_IO,    AC_DISK,   AC_LOCK,
+                                         AC_SLEEP,    AC_OTHER, AC_UNKNOWN};
+
+void ac_account_add(struct ac_account *into, const struct ac_account *from) {
+    into->alive_ns += from->alive_ns;
+    into->run_ns += from->run_ns;
+    into->delay_ns += from->delay_ns;
+    into->samples += from->samples;
+    into->cpu_samples += from->cpu_samples;
+    for (int i = 0; i < AC_STATE_COUNT; i++)
+        into->weight_ns[i] += from->weight_ns[i];
+}
+
+static int64_t share(int64_t total, int64_t part, int64_t whole) {
+    return (int64_t)((double)total * ((double)part / (double)whole));
+}
+
+/* CPU time within the row's life: clocks that were read at different instants may disagree by a little. */
+static int64_t run_of(const struct ac_account *row) {
+    return ac_min(ac_max(row->run_ns, 0), ac_max(row->alive_ns, 0));
+}
+
+static bool is_pooled(const struct ac_account *row) {
+    return !row->unreadable && (row->weight_ns[AC_PYTHON] > 0 || row->cpu_samples < SURE_SAMPLES);
+}
+
+/* How much of the pool's CPU time is native, and by what the rows share it: their own, unpooled, estimates.
+ */
+static void measure_pool(const struct ac_account *rows, size_t count, int64_t *ret_native,
+                         int64_t *ret_claims) {
+    int64_t native = 0, claims = 0, seen = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_pooled(&rows[i]))
+            continue;
+        int64_t rest = run_of(&rows[i]) - rows[i].weight_ns[AC_PYTHON];
+        seen += rows[i].cpu_samples;
+        native += rest;
+        claims += ac_max(rest, 0);
+    }
+    /* Never seen on a CPU: what Python's threads do by default is Python. */
+    *ret_native = seen > 0 ? ac_max(native, 0) : 0;
+    *ret_claims = claims;
+}
+
+static void split_cpu(const struct ac_account *row, int64_t native, int64_t claims, int64_t *states) {
+    int64_t run = run_of(row);
+    if (row->unreadable) {
+        states[row->cpu_state] += run;
+        return;
+    }
+    int64_t own = run;
+    if (is_pooled(row)) {
+        own = ac_max(run - row->weight_ns[AC_PYTHON], 0);
+        own = claims > 0 ? ac_min(share(native, own, claims), run) : 0;
+    }
+    states[AC_NATIVE] += own;
+    states[AC_PYTHON] += run - own;
+}
+
+static void split_blocked(const struct ac_account *row, int64_t blocked, int64_t *states) {
+    int64_t weights = 0, left = blocked;
+    for (size_t i = 0; i < AC_COUNT(blocked_states); i++)
+        weights += row->weight_ns[blocked_states[i]];
+    int most = AC_UNKNOWN;
+    for (size_t i = 0; weights > 0 && i < AC_COUNT(blocked_states); i++) {
+        int state = blocked_states[i];
+        int64_t part = ac_min(share(blocked, row->weight_ns[state], weights), left);
+        states[state] += part;
+        left -= part;
+        if (most == AC_UNKNOWN || row->weight_ns[state] > row->weight_ns[most])
+            most = state;
+    }
+    states[most] += left; /* rounding; or all of it, when the row was never seen asleep */
+}
+
+void ac_account_split(const struct ac_account *rows, size_t count, int64_t (*ret_states)[AC_STATE_COUNT]) {
+    int64_t native, claims;
+    measure_pool(rows, count, &native, &claims);
+    for (size_t i = 0; i < count; i++) {
+        int64_t *states = ret_states[i];
+        memset(states, 0, AC_STATE_COUNT * sizeof *states);
+        split_cpu(&rows[i], native, claims, states);
+        int64_t off = ac_max(rows[i].alive_ns, 0) - run_of(&rows[i]);
+        int64_t delay = ac_min(ac_max(rows[i].delay_ns, 0), off);
+        states[AC_NO_CPU] += delay;
+        split_blocked(&rows[i], off - delay, states);
+    }
+}

@@ -1,0 +1,366 @@
+/* watch.c - one tick's look at one process: what each of its threads does.
+ *
+ *   1. the kernel: which threads run, which sleep and in what (only those that may have changed)
+ *   2. the GILs, in one read: after the sleepers, so that a waiter's GIL is the one of this moment
+ *   3. stacks, in one batch, of the threads that ran since their last one
+ *   4. a label for each thread looked at; the others keep theirs
+ *
+ * Each label stands for the gap since the tick before. */
+#include "probe/sampler_internal.h"
+
+/* A waiter that wakes up to look at the GIL and sleeps again uses less CPU time than this: its stack is the
+ * same. */
+#define SAME_STACK_NS (30 * AC_NS_PER_US)
+/* Without the ring: look at a sleeper again after this part of the time that it has slept; more would miss
+ * wakes. */
+enum { IDLE_SHARE = 16 };
+#define SCHEDSTAT_NS (100 * AC_NS_PER_MS)
+
+/* --- 1. the kernel */
+
+static bool is_same_call(const struct ac_syscall_state *a, const struct ac_syscall_state *b) {
+    return a->nr == b->nr && a->args[0] == b->args[0] && a->sp == b->sp;
+}
+
+/* A thread that was asleep at the last look too. */
+static bool was_blocked(const struct ac__thread *thread) {
+    uint8_t state = thread->label.state;
+    return thread->seen && state != AC_PYTHON && state != AC_NATIVE && state != AC_NO_CPU &&
+           state != AC_UNKNOWN;
+}
+
+/* Without ptrace rights the stat letter is all there is. */
+static void look_at_letter(struct ac__thread *thread) {
+    struct ac_stat stat;
+    thread->call = (struct ac_syscall_state){.nr = -1};
+    thread->letter = '?';
+    if (ac_task_stat(&thread->task, &stat) == 0) {
+        thread->letter = stat.state;
+        thread->cpu = (int16_t)stat.cpu;
+        thread->call.running = stat.state == 'R';
+    }
+}
+
+/* Fills thread->call and thread->letter; false when the thread is gone. */
+static bool look_at_call(struct ac_sampler *sampler, struct ac__thread *thread) {
+    struct ac_syscall_state call;
+    thread->letter = 0;
+    thread->same_call = false;
+    if (thread->task_denied) {
+        look_at_letter(thread);
+        return true;
+    }
+    int r = ac_task_syscall(&thread->task, &call);
+    if (r == -ESRCH)
+        return false;
+    if (r < 0) {
+        sampler->profile->limits |= r == -EPERM || r == -EACCES ? AC_LIMIT_NO_PTRACE : 0u;
+        thread->task_denied = true;
+        look_at_letter(thread);
+        return true;
+    }
+    thread->same_call = was_blocked(thread) && !call.running && is_same_call(&call, &thread->call);
+    thread->call = call;
+    struct ac_stat stat;
+    if (!call.running && !thread->same_call && ac_classify_wants_stat(AC_ARCH_OWN, &call) &&
+        ac_task_stat(&thread->task, &stat) == 0)
+        thread->letter = stat.state;
+    return true;
+}
+
+/* The ring says who is on a CPU; only a thread that switched since the last look has to be asked what it
+ * sleeps in. False: nothing new. */
+static bool look_with_ring(struct ac_sampler *sampler, struct ac__thread *thread) {
+    thread->running = thread->on_cpu && !thread->unsure;
+    thread->runnable = false;
+    if (thread->running)
+        return true;
+    if (!thread->dirty)
+        return false;
+    thread->dirty = false;
+    thread->same_call = false;
+    if (thread->preempted && !thread->unsure) {
+        thread->runnable = true;
+        return true;
+    }
+    if (!ac__task_ready(sampler, thread) || !look_at_call(sampler, thread))
+        return false;
+    if (thread->call.running && thread->unsure) {
+        thread->running = thread->dirty = true; /* records were lost: the kernel's word, as without a ring */
+        return true;
+    }
+    thread->runnable = thread->call.running; /* woken up: its switch-in will be the next that we hear */
+    return true;
+}
+
+static bool still_asleep(struct ac_sampler *sampler, struct ac__thread *thread) {
+    struct ac_schedstat before = thread->last;
+    if (ac__exact_schedstat(sampler, thread) < 0 || sampler->profile->limits & AC_LIMIT_NO_SCHEDSTAT)
+        return false;
+    return before.slices == thread->last.slices && before.run_ns == thread->last.run_ns;
+}
+
+static bool look_without_ring(struct ac_sampler *sampler, struct ac__thread *thread, int64_t now) {
+    bool slept = thread->seen && !thread->running;
+    if (slept && now < thread->next_look_ns)
+        return false;
+    if (!ac__task_ready(sampler, thread))
+        return false;
+    if (slept && thread->sched_known && still_asleep(sampler, thread) && !thread->dirty) {
+        thread->next_look_ns = now + (now - thread->idle_from_ns) / IDLE_SHARE;
+        return false;
+    }
+    if (!look_at_call(sampler, thread))
+        return false;
+    thread->dirty = false;
+    thread->running = thread->call.running;
+    thread->idle_from_ns = thread->next_look_ns = now;
+    if (!slept && (!thread->running || now - thread->sched_read_ns >= SCHEDSTAT_NS))
+        ac__exact_schedstat(sampler, thread);
+    return true;
+}
+
+static int push_active(struct ac_sampler *sampler, uint32_t slot) {
+    int r =
+        ac_grow(&sampler->active, &sampler->active_cap, sampler->active_count + 1, sizeof *sampler->active);
+    if (r == 0)
+        sampler->active[sampler->active_count++] = slot;
+    return r;
+}
+
+/* Threads that changed, or wait for a GIL, go to sampler->active; the rest keep their label. */
+static void look_at_threads(struct ac_sampler *sampler, struct ac__process *process, int64_t now) {
+    sampler->active_count = 0;
+    for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
+        struct ac__thread *thread = &sampler->threads[i];
+        bool changed =
+            sampler->ring ? look_with_ring(sampler, thread) : look_without_ring(sampler, thread, now);
+        if (!changed && thread->seen && thread->label.state != AC_GIL_WAIT) {
+            ac__row_observe(sampler, thread, thread->label, sampler->before_ns);
+            continue;
+        }
+        if (!changed)
+            thread->same_call = true;
+        if ((changed || thread->seen) && push_active(sampler, i) < 0)
+            sampler->err = -ENOMEM;
+    }
+}
+
+/* --- 2. the GILs */
+
+static void read_gils(struct ac_sampler *sampler, struct ac__process *process) {
+    sampler->gil_count = 0;
+    if (process->runtime != AC__RUNTIME_OPEN || sampler->active_count == 0)
+        return;
+    if (ac_py_gils(process->py, sampler->gils, AC_PY_MAX_GILS, &sampler->gil_count) < 0) {
+        sampler->gil_count = 0;
+        return;
+    }
+    if (process->free_threaded && sampler->gil_count > 0)
+        process->info.gil_enabled = ac_max(process->info.gil_enabled, (int8_t)sampler->gils[0].enabled);
+}
+
+static bool holds_gil(const struct ac_sampler *sampler, const struct ac__thread *thread) {
+    for (size_t i = 0; thread->tstate != 0 && i < sampler->gil_count; i++)
+        if (sampler->gils[i].held && sampler->gils[i].holder == thread->tstate)
+            return true;
+    return false;
+}
+
+static bool runs_without_gil(const struct ac_sampler *sampler, const struct ac__process *process) {
+    return process->free_threaded && (sampler->gil_count == 0 || !sampler->gils[0].enabled);
+}
+
+/* --- 3. stacks */
+
+static int64_t cpu_so_far(const struct ac_sampler *sampler, const struct ac__thread *thread) {
+    return sampler->ring ? thread->ring_run_ns : thread->last.run_ns;
+}
+
+static bool wants_stack(const struct ac_sampler *sampler, const struct ac__process *process,
+                        const struct ac__thread *thread) {
+    if (thread->tstate == 0 || (!sampler->options.stacks && !runs_without_gil(sampler, process)))
+        return false;
+    if (!thread->running && thread->same_call && thread->fingerprint != 0)
+        return cpu_so_far(sampler, thread) - thread->stack_run_ns > SAME_STACK_NS;
+    return true;
+}
+
+static size_t ask_stacks(struct ac_sampler *sampler, struct ac__process *process) {
+    size_t count = 0, need = sampler->active_count;
+    if (process->runtime != AC__RUNTIME_OPEN)
+        return 0;
+    if (ac_grow(&sampler->requests, &sampler->requests_cap, need, sizeof *sampler->requests) < 0 ||
+        ac_grow(&sampler->request_threads, &sampler->request_threads_cap, need,
+                sizeof *sampler->request_threads) < 0) {
+        sampler->err = -ENOMEM;
+        return 0;
+    }
+    for (size_t i = 0; i < need; i++) {
+        struct ac__thread *thread = &sampler->threads[sampler->active[i]];
+        thread->torn = false;
+        if (!wants_stack(sampler, process, thread))
+            continue;
+        sampler->requests[count] = (struct ac_py_stack_request){
+            .tstate = thread->tstate, .fingerprint = thread->fingerprint, .result = -EFAULT};
+        sampler->request_threads[count++] = sampler->active[i];
+    }
+    return count;
+}
+
+static void take_stack(const struct ac_sampler *sampler, struct ac__thread *thread,
+                       const struct ac_py_stack_request *request) {
+    thread->attached = request->attached;
+    thread->torn = request->result < 0;
+    if (request->result < 0) {
+        thread->fingerprint = 0;
+        return;
+    }
+    thread->fingerprint = request->fingerprint;
+    thread->stack_run_ns = cpu_so_far(sampler, thread);
+    if (request->result != 0)
+        return;
+    thread->leaf_node = request->node;
+    thread->leaf_func = request->leaf_func;
+    thread->leaf_kind = request->kind;
+}
+
+static void read_stacks(struct ac_sampler *sampler, struct ac__process *process) {
+    size_t count = ask_stacks(sampler, process);
+    if (count == 0)
+        return;
+    int r = ac_py_stacks(process->py, sampler->profile, sampler->requests, count);
+    if (r == -ENOMEM)
+        sampler->err = r;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        take_stack(sampler, &sampler->threads[sampler->request_threads[i]], &sampler->requests[i]);
+}
+
+/* --- 4. labels */
+
+static enum ac_state running_state(struct ac_sampler *sampler, const struct ac__process *process,
+                                   struct ac__thread *thread) {
+    switch (process->runtime) {
+    case AC__RUNTIME_OPEN:
+        if (runs_without_gil(sampler, process))
+            return thread->attached ? AC_PYTHON : AC_NATIVE;
+        return holds_gil(sampler, thread) ? AC_PYTHON : AC_NATIVE;
+    case AC__RUNTIME_NOT_YET:
+    case AC__RUNTIME_BOOT: thread->boot_ns += sampler->gap_ns; return AC_NATIVE;
+    case AC__RUNTIME_DENIED: return process->looks_python ? AC_UNKNOWN : AC_NATIVE;
+    case AC__RUNTIME_STRANGE: break;
+    }
+    return AC_UNKNOWN;
+}
+
+/* A futex of a Python whose GIL we cannot read may be the GIL's: not to be told. */
+static enum ac_state futex_state(struct ac_sampler *sampler, struct ac__process *process,
+                                 struct ac__thread *thread, uint64_t address) {
+    if (process->runtime == AC__RUNTIME_OPEN) {
+        int gil = ac_py_gil_waits(process->py, address);
+        if (gil < 0 || runs_without_gil(sampler, process))
+            return AC_LOCK;
+        thread->gil = (uint32_t)gil + 1;
+        return AC_GIL_WAIT;
+    }
+    return process->looks_python && process->runtime != AC__RUNTIME_NOT_YET ? AC_UNKNOWN : AC_LOCK;
+}
+
+static enum ac_state blocked_state(struct ac_sampler *sampler, struct ac__process *process,
+                                   struct ac__thread *thread) {
+    uint64_t address;
+    if (thread->task_denied) {
+        if (thread->letter == 'D')
+            return AC_DISK;
+        return thread->letter == 'T' || thread->letter == 't' ? AC_OTHER : AC_UNKNOWN;
+    }
+    if (ac_classify_futex(AC_ARCH_OWN, &thread->call, &address))
+        return futex_state(sampler, process, thread, address);
+    return ac_classify(AC_ARCH_OWN, &thread->call, thread->letter);
+}
+
+static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process *process,
+                                 struct ac__thread *thread) {
+    struct ac__label label = {.cpu = -1, .node = thread->tstate && !thread->torn ? thread->leaf_node : 0};
+    thread->gil = 0;
+    if (thread->running) {
+        label.state = (uint8_t)running_state(sampler, process, thread);
+        label.cpu = sampler->ring ? thread->cpu : -1;
+        if (label.state == AC_PYTHON && label.node != 0)
+            label.kind = thread->leaf_kind;
+    } else if (thread->runnable) {
+        label.state = AC_NO_CPU;
+    } else if (thread->same_call && thread->label.state != AC_GIL_WAIT && thread->label.state != AC_LOCK) {
+        label.state = thread->label.state;
+    } else {
+        label.state = (uint8_t)blocked_state(sampler, process, thread);
+    }
+    return label;
+}
+
+/* The function that each GIL's holder is in, for the pairs. */
+static void find_holders(struct ac_sampler *sampler, struct ac__process *process) {
+    for (size_t i = 0; i < sampler->gil_count; i++)
+        sampler->gil_leaf[i] = AC__NONE;
+    for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
+        const struct ac__thread *thread = &sampler->threads[i];
+        for (size_t g = 0; thread->tstate != 0 && g < sampler->gil_count; g++)
+            if (sampler->gils[g].held && sampler->gils[g].holder == thread->tstate)
+                sampler->gil_leaf[g] = thread->leaf_func;
+    }
+    if (sampler->gil_count == 0)
+        return;
+    /* Between two holders: the waiters wait for whom they waited for a moment ago. */
+    if (sampler->gil_leaf[0] == AC__NONE)
+        sampler->gil_leaf[0] = process->holder_func;
+    process->holder_func = sampler->gil_leaf[0];
+}
+
+static void add_pair(struct ac_sampler *sampler, const struct ac__thread *thread) {
+    uint32_t gil = thread->gil - 1;
+    uint32_t holder = thread->gil > 0 && gil < sampler->gil_count ? sampler->gil_leaf[gil] : AC__NONE;
+    int r = ac_profile_pair(sampler->profile, holder, thread->leaf_func, sampler->gap_ns);
+    if (r < 0)
+        sampler->err = r;
+}
+
+static void label_threads(struct ac_sampler *sampler, struct ac__process *process) {
+    uint32_t waiters = 0;
+    for (size_t i = 0; i < sampler->active_count; i++) {
+        struct ac__thread *thread = &sampler->threads[sampler->active[i]];
+        struct ac__label label = label_of(sampler, process, thread);
+        int64_t since = sampler->before_ns;
+        if (sampler->ring && thread->switched_ns > since && thread->switched_ns <= sampler->tick_ns)
+            since = thread->switched_ns; /* exact */
+        ac__row_observe(sampler, thread, label, since);
+        waiters += label.state == AC_GIL_WAIT;
+        if (thread->row == AC__NONE && sampler->tick_ns - thread->born_ns >= AC__YOUNG_NS)
+            ac__row_promote(sampler, thread);
+        ac__task_done(sampler, thread);
+    }
+    process->waiters = waiters;
+    if (waiters == 0)
+        return;
+    find_holders(sampler, process);
+    for (size_t i = 0; i < sampler->active_count; i++)
+        if (sampler->threads[sampler->active[i]].label.state == AC_GIL_WAIT)
+            add_pair(sampler, &sampler->threads[sampler->active[i]]);
+}
+
+/* With the ring, schedstat is read for its run-delay only: seldom, and of threads that ran. */
+static void read_delays(struct ac_sampler *sampler, int64_t now) {
+    for (size_t i = 0; sampler->ring && i < sampler->active_count; i++) {
+        struct ac__thread *thread = &sampler->threads[sampler->active[i]];
+        if (now - thread->sched_read_ns >= SCHEDSTAT_NS && ac__task_ready(sampler, thread))
+            ac__exact_schedstat(sampler, thread);
+    }
+}
+
+void ac__watch_process(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
+    struct ac__process *process = &sampler->processes[slot];
+    look_at_threads(sampler, process, now);
+    read_gils(sampler, process);
+    read_stacks(sampler, process);
+    label_threads(sampler, process);
+    read_delays(sampler, now);
+}
