@@ -15,22 +15,23 @@
 #include <stdint.h>
 
 #define AC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define AC_NS_PER_S INT64_C(1000000000)
-#define AC_NS_PER_MS INT64_C(1000000)
-#define AC_NS_PER_US INT64_C(1000)
-#define ac_min(a, b) ((a) < (b) ? (a) : (b))
-#define ac_max(a, b) ((a) > (b) ? (a) : (b))
+#define AC_NS_PER_S     INT64_C(1000000000)
+#define AC_NS_PER_MS    INT64_C(1000000)
+#define AC_NS_PER_US    INT64_C(1000)
+#define ac_min(a, b)    ((a) < (b) ? (a) : (b))
+#define ac_max(a, b)    ((a) > (b) ? (a) : (b))
 
 #if defined(__GNUC__)
 #define AC_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define AC_UNUSED __attribute__((unused))
+#define AC_UNUSED            __attribute__((unused))
 #else
 #define AC_PRINTF(fmt, args)
 #define AC_UNUSED
 #endif
 
 /* --- Asserts: three levels, chosen at build time by AC_ASSERT_LEVEL (meson option assert_level).
- * 0 release: none. 1 default: ac_assert, O(1) checks. 2 stress tests: ac_assert_deep too, whole-structure checks. */
+ * 0 release: none. 1 default: ac_assert, O(1) checks. 2 stress tests: ac_assert_deep too, whole-structure
+ * checks. */
 #ifndef AC_ASSERT_LEVEL
 #define AC_ASSERT_LEVEL 1
 #endif
@@ -49,13 +50,15 @@ _Noreturn void ac_assert_failed(const char *expr, const char *file, int line);
 /* --- Memory. All of ours goes through these, so that tests can fail each allocation in turn.
  * They return NULL when memory is out (the caller answers -ENOMEM); ac_free(NULL) is a no-op. */
 void *ac_malloc(size_t size);
-void *ac_calloc(size_t count, size_t size);   /* overflow of count * size is a NULL too */
+void *ac_calloc(size_t count, size_t size); /* overflow of count * size is a NULL too */
 void *ac_realloc(void *block, size_t size);
 char *ac_strdup(const char *text);
 void ac_free(void *block);
+/* Copy text into a fixed buffer, cut to fit, always terminated. */
+void ac_copy(char *buffer, size_t size, const char *text);
 /* Test hook: the n-th allocation from now (1 = the next) fails, once; 0 turns the hook off. */
 void ac_memory_fail_at(unsigned long n);
-unsigned long ac_memory_calls(void);          /* allocations asked for since the hook was last set */
+unsigned long ac_memory_calls(void); /* allocations asked for since the hook was last set */
 
 /* Grow *items (a pointer to an array of elements of `size` bytes, *cap of them) to hold `need`.
  * Doubles; new space is zeroed. 0 or -ENOMEM (the array is then as it was). */
@@ -77,8 +80,9 @@ const char *ac_buf_text(const struct ac_buf *buf); /* "" when empty */
 void ac_buf_clear(struct ac_buf *buf);             /* keeps the memory, forgets the error */
 void ac_buf_free(struct ac_buf *buf);
 
-/* Append `text` made safe for a terminal and valid UTF-8: control characters, invalid bytes and bidi overrides
- * become \xNN or \uNNNN. Every name read from another process passes through here before it is printed. */
+/* Append `text` made safe for a terminal and valid UTF-8: control characters, invalid bytes and bidi
+ * overrides become \xNN or \uNNNN. Every name read from another process passes through here before it is
+ * printed. */
 void ac_buf_escaped(struct ac_buf *buf, const char *text, size_t len);
 /* The same bytes as valid UTF-8 with U+FFFD for what is not; for JSON. */
 void ac_buf_utf8(struct ac_buf *buf, const char *text, size_t len);

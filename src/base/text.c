@@ -4,6 +4,12 @@
 
 #include "base/base.h"
 
+void ac_copy(char *buffer, size_t size, const char *text) {
+    size_t len = strnlen(text, size - 1);
+    memcpy(buffer, text, len);
+    buffer[len] = '\0';
+}
+
 /* Decode one character of text[0..len). Returns its bytes, 0 when the first byte starts none. */
 static size_t decode(const unsigned char *text, size_t len, uint32_t *ret_char) {
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -17,19 +17,21 @@
 #include "base/base.h"
 
 /* --- clock.c */
-int64_t ac_now_ns(void);          /* CLOCK_MONOTONIC: the clock of the ring's records too */
-int64_t ac_unix_ns(void);         /* CLOCK_REALTIME */
-int64_t ac_thread_cpu_ns(void);   /* CPU time of the calling thread */
-int ac_sleep_until(int64_t ns);   /* absolute, CLOCK_MONOTONIC; 0 or -EINTR */
+int64_t ac_now_ns(void);        /* CLOCK_MONOTONIC: the clock of the ring's records too */
+int64_t ac_unix_ns(void);       /* CLOCK_REALTIME */
+int64_t ac_thread_cpu_ns(void); /* CPU time of the calling thread */
+int ac_sleep_until(int64_t ns); /* absolute, CLOCK_MONOTONIC; 0 or -EINTR */
 
 /* --- vmread.c: memory of another process, never stopping it */
-/* Reads up to n ranges; all of one range or none of it counts. Returns the number of ranges that were read whole
- * from the start of the list (the first that failed stops it), or -EPERM, -ESRCH, -EFAULT (the first failed). */
+/* Reads up to n ranges; all of one range or none of it counts. Returns the number of ranges that were read
+ * whole from the start of the list (the first that failed stops it), or -EPERM, -ESRCH, -EFAULT (the first
+ * failed). */
 int ac_vm_read_many(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n);
-int ac_vm_read(pid_t pid, uint64_t address, void *buffer, size_t size); /* 0 or negative errno, all or nothing */
+int ac_vm_read(pid_t pid, uint64_t address, void *buffer,
+               size_t size); /* 0 or negative errno, all or nothing */
 
 /* --- procfs.c: /proc/PID and /proc/PID/task/TID. Functions with a kept fd take it from ac_task_open. */
-struct ac_task {        /* one thread's kept descriptors; fds are -1 when not open */
+struct ac_task { /* one thread's kept descriptors; fds are -1 when not open */
     pid_t pid, tid;
     int schedstat_fd, syscall_fd, stat_fd;
 };
@@ -43,18 +45,19 @@ struct ac_schedstat {
 int ac_task_schedstat(struct ac_task *task, struct ac_schedstat *ret); /* -ENOTSUP: kernel without it */
 
 struct ac_syscall_state {
-    bool running;       /* on a CPU or runnable: the file says "running" */
-    int64_t nr;         /* system call it is blocked in; -1: blocked outside one (page fault) */
+    bool running; /* on a CPU or runnable: the file says "running" */
+    int64_t nr;   /* system call it is blocked in; -1: blocked outside one (page fault) */
     uint64_t args[6];
     uint64_t sp, pc;
 };
 int ac_task_syscall(struct ac_task *task, struct ac_syscall_state *ret); /* -EPERM without ptrace rights */
 
 struct ac_stat {
-    char comm[64];      /* raw bytes of the thread's name */
-    char state;         /* R S D Z T t X I */
+    char comm[64]; /* raw bytes of the thread's name */
+    char state;    /* R S D Z T t X I */
     pid_t ppid;
-    uint64_t utime_ticks, stime_ticks, cutime_ticks, cstime_ticks; /* of the thread, or process for ac_process_stat */
+    uint64_t utime_ticks, stime_ticks, cutime_ticks,
+        cstime_ticks; /* of the thread, or process for ac_process_stat */
     int64_t threads;
     uint64_t start_ticks; /* since boot: tells a reused pid apart */
     int cpu;              /* last CPU */
@@ -66,7 +69,7 @@ int64_t ac_ticks_to_ns(uint64_t ticks);
 struct ac_status {
     uid_t euid;
     pid_t ppid;
-    pid_t ns_pid[8];  /* NSpid, outermost (ours) first; works for a tid too */
+    pid_t ns_pid[8]; /* NSpid, outermost (ours) first; works for a tid too */
     int ns_depth;
     int64_t vm_rss_bytes, switches_voluntary, switches_forced; /* -1 unknown */
     cpu_set_t affinity;
@@ -76,11 +79,12 @@ int ac_task_comm(pid_t pid, pid_t tid, char *buffer, size_t size); /* raw bytes,
 /* Thread ids of a process, or its children's pids. *ret_count may exceed cap: ask again with more. */
 int ac_process_tasks(pid_t pid, pid_t *tids, size_t cap, size_t *ret_count);
 int ac_process_children(pid_t pid, pid_t *pids, size_t cap, size_t *ret_count);
-int ac_process_task_links(pid_t pid, int64_t *ret_links); /* nlink of task/: changes when threads come or go */
+int ac_process_task_links(pid_t pid,
+                          int64_t *ret_links); /* nlink of task/: changes when threads come or go */
 int ac_process_argv(pid_t pid, struct ac_buf *buf, size_t *ret_argc); /* NUL-separated, capped at 64 KiB */
 int ac_process_exe(pid_t pid, char *buffer, size_t size);             /* readlink of exe */
-int ac_process_cpu_ns(pid_t pid, int64_t *ret_ns); /* CPU clock of a process: ended threads included; any of ours
-                                                    * or another's process; not its children */
+int ac_process_cpu_ns(pid_t pid, int64_t *ret_ns); /* CPU clock of a process: ended threads included; any of
+                                                    * ours or another's process; not its children */
 bool ac_process_same_pid_namespace(pid_t pid);
 
 struct ac_mapping {
@@ -90,10 +94,12 @@ struct ac_mapping {
     bool readable, writable, executable;
     char path[512]; /* "" for anonymous; as the target sees it */
 };
-/* Calls `each` for every mapping in order; stops when it returns non-zero and returns that. Capped at 65536. */
+/* Calls `each` for every mapping in order; stops when it returns non-zero and returns that. Capped at 65536.
+ */
 int ac_process_maps(pid_t pid, int (*each)(const struct ac_mapping *, void *), void *arg);
-/* Open for reading the file behind a mapping as the target sees it: map_files, then /proc/PID/root/path with the
- * inode checked, then exe. Regular files only, O_NONBLOCK | O_NOFOLLOW where it can be; -EINVAL for others. */
+/* Open for reading the file behind a mapping as the target sees it: map_files, then /proc/PID/root/path with
+ * the inode checked, then exe. Regular files only, O_NONBLOCK | O_NOFOLLOW where it can be; -EINVAL for
+ * others. */
 int ac_process_open_mapping(pid_t pid, const struct ac_mapping *mapping, int *ret_fd);
 
 /* --- file.c */
@@ -105,33 +111,43 @@ int ac_file_write(const char *path, const void *data, size_t size);
 
 /* --- ring.c: exact context switches by perf_event_open */
 struct ac_ring;
-enum ac_ring_kind { AC_RING_SWITCH_IN, AC_RING_SWITCH_OUT, AC_RING_FORK, AC_RING_EXIT, AC_RING_EXEC, AC_RING_COMM, AC_RING_LOST };
+enum ac_ring_kind {
+    AC_RING_SWITCH_IN,
+    AC_RING_SWITCH_OUT,
+    AC_RING_FORK,
+    AC_RING_EXIT,
+    AC_RING_EXEC,
+    AC_RING_COMM,
+    AC_RING_LOST
+};
 struct ac_ring_event {
     enum ac_ring_kind kind;
-    int64_t time_ns;    /* CLOCK_MONOTONIC */
-    pid_t pid, tid;     /* the task the record is about; 0 in SWITCH of an exited task */
-    pid_t ppid;         /* FORK: parent's pid (pid == ppid: a new thread) */
+    int64_t time_ns; /* CLOCK_MONOTONIC */
+    pid_t pid, tid;  /* the task the record is about; 0 in SWITCH of an exited task */
+    pid_t ppid;      /* FORK: parent's pid (pid == ppid: a new thread) */
     int cpu;
-    bool preempted;     /* SWITCH_OUT: still runnable */
-    uint64_t lost;      /* LOST: records */
-    char comm[16];      /* COMM, EXEC */
+    bool preempted; /* SWITCH_OUT: still runnable */
+    uint64_t lost;  /* LOST: records */
+    char comm[16];  /* COMM, EXEC */
 };
 /* Switches, forks, exits and execs of process `pid` (every thread it has now) and of all its descendants from
  * now on. -EPERM, -ENOSYS, -EMFILE, -ENOTSUP: this kernel or sandbox does not allow it. */
 int ac_ring_open(pid_t pid, struct ac_ring **ret_ring);
-int ac_ring_add(struct ac_ring *ring, pid_t pid); /* one more process that was there before (its threads too) */
-/* Hands over all records so far, in time order across CPUs, up to `until_ns`. */
-int ac_ring_drain(struct ac_ring *ring, int64_t until_ns, void (*each)(const struct ac_ring_event *, void *), void *arg);
+int ac_ring_add(struct ac_ring *ring,
+                pid_t pid); /* one more process that was there before (its threads too) */
+/* Hands over all records so far (returns how many), in time order across CPUs, up to `until_ns`. */
+int ac_ring_drain(struct ac_ring *ring, int64_t until_ns, void (*each)(const struct ac_ring_event *, void *),
+                  void *arg);
 void ac_ring_close(struct ac_ring *ring);
 
 /* --- cpus.c: topology, affinity, cgroup quota */
 struct ac_cpu_limits {
-    int online;        /* CPUs of the machine that are online */
-    int affinity;      /* CPUs that `pid` may run on */
-    cpu_set_t set;     /* those */
-    double quota;      /* tightest cpu.max (v2) or cfs_quota/period (v1) up its hierarchy, in CPUs; 0: none */
+    int online;    /* CPUs of the machine that are online */
+    int affinity;  /* CPUs that `pid` may run on */
+    cpu_set_t set; /* those */
+    double quota;  /* tightest cpu.max (v2) or cfs_quota/period (v1) up its hierarchy, in CPUs; 0: none */
     char quota_path[512]; /* the cgroup that sets it */
-    double usable;     /* min(online, affinity, quota) */
+    double usable;        /* min(online, affinity, quota) */
 };
 /* root is "" in production; tests point it at a fixture tree that holds proc/ and sys/. */
 int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret);
@@ -142,11 +158,13 @@ int ac_cpus_busy_ns(const char *root, const cpu_set_t *set, int64_t *ret_ns);
 int ac_uname(char *kernel, size_t kernel_size, char *machine, size_t machine_size);
 
 /* --- sched.c */
-int ac_sched_fifo(void);         /* SCHED_FIFO priority 1 with RESET_ON_FORK for the calling thread */
-int ac_sched_nice(int value);    /* of the calling thread */
-int64_t ac_own_cpu_ns(void);     /* CPU time of this whole process */
+int ac_sched_fifo(void);      /* SCHED_FIFO priority 1 with RESET_ON_FORK for the calling thread */
+int ac_sched_nice(int value); /* of the calling thread */
+int64_t ac_own_cpu_ns(void);  /* CPU time of this whole process */
 
 /* --- syscalls.h has the table; spawn.c below is the launcher's half */
+/* Remember today's signal mask and dispositions: every child gets these. Call before changing any. */
+void ac_child_save_signals(void);
 struct ac_child {
     pid_t pid;
     int go_fd;  /* the child waits until it is released */

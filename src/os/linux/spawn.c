@@ -1,0 +1,117 @@
+/* spawn.c - a child that waits to be released, so that the probe can watch it from its first instruction.
+ *
+ * Two close-on-exec pipes: the child reads `go` before it execs; `err` carries an errno back when exec fails
+ * and closes by itself when exec works. Dispositions and mask are those that we were started with: whatever
+ * the command changes for itself after ac_child_save() is undone in the child. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "os/syscalls.h"
+
+static struct {
+    bool taken;
+    sigset_t mask;
+    struct sigaction actions[NSIG];
+} saved;
+
+void ac_child_save_signals(void) {
+    for (int signal = 1; signal < NSIG; signal++) {
+        sigaction(signal, NULL, &saved.actions[signal]);
+    }
+    sigprocmask(SIG_SETMASK, NULL, &saved.mask);
+    saved.taken = true;
+}
+
+static void restore_signals(void) {
+    if (saved.taken) {
+        for (int signal = 1; signal < NSIG; signal++) {
+            sigaction(signal, &saved.actions[signal],
+                      NULL); /* fails for KILL, STOP and libc's own: as it should */
+        }
+        sigprocmask(SIG_SETMASK, &saved.mask, NULL);
+    }
+}
+
+_Noreturn static void run_child(char *const argv[], int go, int err) {
+    char byte;
+    ssize_t got;
+    restore_signals();
+    do {
+        got = ac_sys.read(go, &byte, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got == 1) { /* else: abandoned */
+        ac_sys.execvp(argv[0], argv);
+        int error = errno;
+        ssize_t put = ac_sys.write(err, &error, sizeof(error));
+        (void)put;
+    }
+    _exit(127);
+}
+
+int ac_child_start(char *const argv[], struct ac_child *ret_child) {
+    int go[2];
+    int err[2];
+    if (ac_sys.pipe2(go, O_CLOEXEC) != 0) {
+        return -errno;
+    }
+    if (ac_sys.pipe2(err, O_CLOEXEC) != 0) {
+        int error = -errno;
+        ac_sys.close(go[0]);
+        ac_sys.close(go[1]);
+        return error;
+    }
+    pid_t pid = ac_sys.fork();
+    int error = -errno;
+    if (pid == 0) {
+        ac_sys.close(go[1]);
+        ac_sys.close(err[0]);
+        run_child(argv, go[0], err[1]);
+    }
+    ac_sys.close(go[0]);
+    ac_sys.close(err[1]);
+    if (pid < 0) {
+        ac_sys.close(go[1]);
+        ac_sys.close(err[0]);
+        return error;
+    }
+    *ret_child = (struct ac_child){.pid = pid, .go_fd = go[1], .err_fd = err[0]};
+    return 0;
+}
+
+static void close_pipes(struct ac_child *child) {
+    ac_sys.close(child->go_fd);
+    ac_sys.close(child->err_fd);
+    child->go_fd = child->err_fd = -1;
+}
+
+static void reap(pid_t pid) {
+    while (ac_sys.wait4(pid, NULL, 0, NULL) < 0 && errno == EINTR) {
+    }
+}
+
+int ac_child_release(struct ac_child *child) {
+    int error = 0;
+    ssize_t got = ac_sys.write(child->go_fd, "", 1);
+    if (got == 1) {
+        do {
+            got = ac_sys.read(child->err_fd, &error, sizeof(error));
+        } while (got < 0 && errno == EINTR);
+    } else {
+        error = ECHILD;
+    }
+    close_pipes(child);
+    if (error) {
+        reap(child->pid);
+    }
+    return -error;
+}
+
+void ac_child_abandon(struct ac_child *child) {
+    if (child->go_fd >= 0) {
+        close_pipes(child); /* its read of the go pipe ends: it exits */
+        reap(child->pid);
+    }
+}
