@@ -1,0 +1,55 @@
+# make        build and install into .venv          make test      what CI runs
+# make demo   all the set-up, then a first report   make test-all  adds the long ones
+# PYTHON=python3.13 picks the interpreter that allcores is installed with (3.11 or newer).
+
+SHELL := bash
+PYTHON ?= $(shell tools/find-python)
+VENV   := .venv
+SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
+
+.PHONY: all demo test test-all lint fmt check-c pythons clean
+
+all: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	tools/setup build
+	@test -n "$(PYTHON)" || { echo "allcores: needs Python 3.11 or newer with venv; set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q meson meson-python ninja
+
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps \
+		--force-reinstall -Cbuild-dir=build .
+	@touch $@
+
+demo: all
+	$(VENV)/bin/allcores why examples/batch.py
+
+$(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt
+	tools/setup test
+	$(VENV)/bin/python -m pip install -q -r tests/requirements.txt
+	@touch $@
+
+pythons:
+	tools/get-pythons
+
+test: all $(VENV)/.test-tools lint check-c pythons
+	$(VENV)/bin/python -m pytest -m "not long"
+
+test-all: all $(VENV)/.test-tools lint check-c pythons
+	$(VENV)/bin/python -m pytest
+
+# The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.
+check-c: $(VENV)/.test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c
+
+lint: $(VENV)/.test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/lint
+
+fmt: $(VENV)/.test-tools
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+	$(VENV)/bin/ruff check --fix python tools tests bench
+	$(VENV)/bin/ruff format python tools tests bench
+
+clean:
+	rm -rf build build-* $(VENV)
