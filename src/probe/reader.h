@@ -44,13 +44,16 @@ struct ac_window {
     bool read, chunk;            /* chunk: the top of the thread's data stack */
 };
 
+#define AC_CFRAMES 2u
+
 /* What to read for one thread: its tstate, the windows, its tstate again. */
 struct ac_plan {
-    uint64_t tstate, cframe;
+    uint64_t tstate;
+    uint64_t cframes[AC_CFRAMES]; /* 3.11, 3.12: _PyCFrames that the tstate pointed to of late, last first */
     struct ac_window *windows;
     size_t len, cap;
-    size_t before, after;         /* where the two copies of the tstate (and cframe behind it) are */
-    bool state_read, cframe_read; /* both copies */
+    size_t before, after; /* where the two copies of the tstate (and cframe behind it) are */
+    bool state_read, cframe_read[AC_CFRAMES]; /* both copies */
 };
 
 struct ac_stack_frame {

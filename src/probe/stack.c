@@ -16,7 +16,7 @@
 
 #include "probe/reader.h"
 
-#define ATTEMPTS_MAX 4
+#define ATTEMPTS_MAX 8
 #define PLANS_MAX    4096u
 #define WALK_MAX     8192u /* frames; what is beyond is cut off */
 #define WINDOWS_MAX  1024u /* of one thread */
@@ -142,11 +142,12 @@ static uint32_t tstate_bytes(const struct ac_layout *layout) {
     return end;
 }
 
+/* The tstate and, on 3.11 and 3.12, just behind it the _PyCFrames that it is likely to point to. */
 static int plan_add_state(struct ac_py *py, struct ac_plan *plan, size_t *ret_at) {
-    size_t cframe;
+    size_t at;
     int err = range_add(&py->plans, plan->tstate, py->plans.tstate_bytes, ret_at);
-    if (err == 0 && py->layout.cframe_frame != AC_OFFSET_NONE && plan->cframe)
-        err = range_add(&py->plans, plan->cframe, CFRAME_BYTES, &cframe); /* just behind the tstate */
+    for (size_t i = 0; err == 0 && i < AC_CFRAMES && plan->cframes[i]; i++)
+        err = range_add(&py->plans, plan->cframes[i], CFRAME_BYTES, &at);
     return err;
 }
 
@@ -160,34 +161,41 @@ static int plan_add(struct ac_py *py, struct ac_plan *plan) {
     return err < 0 ? err : plan_add_state(py, plan, &plan->after);
 }
 
+static void plan_note_state(const bool *ok, struct ac_plan *plan, size_t *range) {
+    plan->state_read &= ok[(*range)++];
+    for (size_t i = 0; i < AC_CFRAMES && plan->cframes[i]; i++)
+        plan->cframe_read[i] &= ok[(*range)++];
+}
+
 /* Tell each plan which of its ranges were read; the same order as plan_add(). */
 static void plan_note(struct ac_py *py, struct ac_plan *plan, size_t *range) {
-    bool cframe = py->layout.cframe_frame != AC_OFFSET_NONE && plan->cframe;
     const bool *ok = py->plans.ok;
-    plan->state_read = ok[(*range)++];
-    plan->cframe_read = cframe && ok[(*range)++];
+    plan->state_read = true;
+    for (size_t i = 0; i < AC_CFRAMES; i++)
+        plan->cframe_read[i] = plan->cframes[i] != 0;
+    plan_note_state(ok, plan, range);
     for (size_t i = 0; i < plan->len; i++)
         plan->windows[i].read = ok[(*range)++];
-    plan->state_read &= ok[(*range)++];
-    if (cframe)
-        plan->cframe_read &= ok[(*range)++];
+    plan_note_state(ok, plan, range);
 }
 
 /* --- one thread's walk in the local copy */
 
-/* The frame that a copy of the tstate names. On 3.11 and 3.12 it is in the _PyCFrame, which must be the
- * planned one. */
+/* The frame that a copy of the tstate names. On 3.11 and 3.12 it is in a _PyCFrame, which must be a planned
+ * one. */
 static bool current_frame(const struct ac_py *py, const struct ac_plan *plan, size_t at,
                           uint64_t *ret_frame) {
     const uint8_t *state = py->plans.buffer + at;
     *ret_frame = ac__u64(state + py->layout.tstate_frame);
-    if (py->layout.cframe_frame == AC_OFFSET_NONE)
+    if (py->layout.cframe_frame == AC_OFFSET_NONE || *ret_frame == 0)
         return true;
-    if (*ret_frame == 0)
-        return true;
-    if (*ret_frame != plan->cframe || !plan->cframe_read)
+    size_t i = 0;
+    while (i < AC_CFRAMES && plan->cframes[i] != *ret_frame)
+        i++;
+    if (i == AC_CFRAMES || !plan->cframe_read[i])
         return false;
-    *ret_frame = ac__u64(state + ((py->plans.tstate_bytes + 7u) & ~7u) + py->layout.cframe_frame);
+    const uint8_t *cframe = state + ((py->plans.tstate_bytes + 7u) & ~7u) + i * CFRAME_BYTES;
+    *ret_frame = ac__u64(cframe + py->layout.cframe_frame);
     return true;
 }
 
@@ -266,9 +274,9 @@ static int plan_walk(struct ac_py *py, struct ac_plan *plan, uint64_t *ret_missi
     *ret_missing = 0;
     if (!plan->state_read)
         return FAILED;
-    if (!current_frame(py, plan, plan->before, &before))
+    if (!current_frame(py, plan, plan->before, &before) || !current_frame(py, plan, plan->after, &after))
         return MISSING;
-    if (!current_frame(py, plan, plan->after, &after) || before != after)
+    if (before != after)
         return MOVED;
     if (before == 0)
         return NO_FRAME;
@@ -322,11 +330,18 @@ static int plan_frame(struct ac_py *py, struct ac_plan *plan, uint64_t frame) {
     return err;
 }
 
+static void plan_cframe(struct ac_plan *plan, uint64_t cframe) {
+    if (cframe == 0 || cframe == plan->cframes[0])
+        return;
+    memmove(plan->cframes + 1, plan->cframes, (AC_CFRAMES - 1) * sizeof *plan->cframes);
+    plan->cframes[0] = cframe;
+}
+
 /* Follow the stack as it is now, frame by frame, only to learn where it lies. */
 static int plan_mend(struct ac_py *py, struct ac_plan *plan, uint64_t missing) {
     const struct ac_layout *layout = &py->layout;
     if (layout->cframe_frame != AC_OFFSET_NONE)
-        plan->cframe = ac__u64(py->plans.buffer + plan->after + layout->tstate_frame);
+        plan_cframe(plan, ac__u64(py->plans.buffer + plan->after + layout->tstate_frame));
     int err = layout->tstate_chunk == AC_OFFSET_NONE ? 0 : plan_chunk(py, plan);
     if (!missing)
         return err; /* 3.11, 3.12: the _PyCFrame comes with the next read */
