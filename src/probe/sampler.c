@@ -110,6 +110,7 @@ static void tick(struct ac_sampler *sampler) {
     sampler->before_ns = sampler->tick_ns;
     sampler->tick_ns = now;
     sampler->gap_ns = now - sampler->before_ns;
+    sampler->own_cpu = sched_getcpu();
     ac__tree_update(sampler, now);
     for (uint32_t i = 0; i < sampler->process_top; i++)
         if (sampler->processes[i].used)
@@ -121,7 +122,8 @@ static void tick(struct ac_sampler *sampler) {
 }
 
 /* Sleep to `until` with poll() in between. 0, or what poll said. */
-static int wait_until(int64_t until, int64_t *polled, int (*poll)(void *), void *arg) {
+static int wait_until(struct ac_sampler *sampler, int64_t until, int64_t *polled, int (*poll)(void *),
+                      void *arg) {
     for (;;) {
         int64_t now = ac_now_ns();
         if (poll && now - *polled >= POLL_NS) {
@@ -132,7 +134,8 @@ static int wait_until(int64_t until, int64_t *polled, int (*poll)(void *), void 
         }
         if (now >= until)
             return 0;
-        if (ac_sleep_until(poll ? ac_min(until, now + POLL_NS) : until) == -EINTR)
+        sampler->woken_ns = poll ? ac_min(until, now + POLL_NS) : until;
+        if (ac_sleep_until(sampler->woken_ns) == -EINTR)
             *polled = 0; /* a signal: the command may want to know at once */
     }
 }
@@ -158,7 +161,7 @@ int ac_sampler_run(struct ac_sampler *sampler, int64_t deadline_ns, int (*poll)(
     int r = 0;
     for (;;) {
         bool last = deadline_ns > 0 && next >= deadline_ns;
-        r = wait_until(last ? deadline_ns : next, &polled, poll, arg);
+        r = wait_until(sampler, last ? deadline_ns : next, &polled, poll, arg);
         int64_t began = ac_now_ns();
         tick(sampler);
         if (r != 0 || last || sampler->err < 0 || (sampler->root_gone && !sampler->launched))
@@ -285,4 +288,19 @@ int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct a
     sampler->profile = NULL;
     *ret_profile = profile;
     return 0;
+}
+
+int ac_snapshot(pid_t pid, bool children, struct ac_profile **ret_profile) {
+    struct ac_sampler_options options = {
+        .rate_hz = 200, .children = children, .stacks = true, .no_ring = true, .no_fifo = true};
+    struct ac_sampler *sampler = NULL;
+    int r = ac_sampler_new(&options, &sampler);
+    if (r == 0)
+        r = ac_sampler_attach(sampler, pid, false);
+    if (r == 0) {
+        tick(sampler);
+        r = ac_sampler_finish(sampler, 0, ret_profile);
+    }
+    ac_sampler_free(sampler);
+    return r;
 }

@@ -44,4 +44,8 @@ void ac_sampler_progress(const struct ac_sampler *sampler, struct ac_progress *r
 int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct ac_profile **ret_profile);
 void ac_sampler_free(struct ac_sampler *sampler);
 
+/* One look at process `pid` (and its descendants): a profile with one segment per thread, whose state, kind, node
+ * and cpu say what it was doing. The holder of a GIL is the thread in AC_PYTHON. Times mean nothing. */
+int ac_snapshot(pid_t pid, bool children, struct ac_profile **ret_profile);
+
 #endif

@@ -66,7 +66,7 @@ struct ac__thread {
     int64_t stack_run_ns; /* CPU time when its stack was last read */
     struct ac_schedstat base, last;
     bool sched_known;
-    int64_t sched_read_ns;
+    int64_t sched_read_ns, cpu_read_ns;
 
     /* what it was last seen doing; watch.c */
     struct ac__label label;
@@ -137,6 +137,8 @@ struct ac_sampler {
     bool launched, attached, root_gone, fifo;
     pid_t root_pid;
     int64_t start_ns, tick_ns, before_ns; /* of the run; of this tick and the one before */
+    int64_t woken_ns;                     /* the instant that we asked to be woken at, for this tick */
+    int own_cpu;                          /* that we run on, at this tick */
     int64_t gap_ns;                       /* tick_ns - before_ns */
     int64_t end_ns, root_end_ns;
     int64_t ended_cpu_ns;    /* of processes that ended */

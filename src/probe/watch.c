@@ -14,7 +14,9 @@
 /* Without the ring: look at a sleeper again after this part of the time that it has slept; more would miss
  * wakes. */
 enum { IDLE_SHARE = 16 };
-#define SCHEDSTAT_NS (100 * AC_NS_PER_MS)
+/* From a thread's being pushed off its CPU by our waking up to our reading the clock: less than this. */
+#define OWN_SWITCH_NS (200 * AC_NS_PER_US)
+#define SCHEDSTAT_NS  (100 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 
@@ -68,10 +70,16 @@ static bool look_at_call(struct ac_sampler *sampler, struct ac__thread *thread) 
     return true;
 }
 
+/* Did our own waking up push the thread off its CPU? Then it was running at the instant that we sample. */
+static bool is_pushed_aside(const struct ac_sampler *sampler, const struct ac__thread *thread) {
+    return thread->preempted && thread->cpu == sampler->own_cpu && thread->switched_ns >= sampler->woken_ns &&
+           sampler->tick_ns - thread->switched_ns < OWN_SWITCH_NS;
+}
+
 /* The ring says who is on a CPU; only a thread that switched since the last look has to be asked what it
  * sleeps in. False: nothing new. */
 static bool look_with_ring(struct ac_sampler *sampler, struct ac__thread *thread) {
-    thread->running = thread->on_cpu && !thread->unsure;
+    thread->running = (thread->on_cpu || is_pushed_aside(sampler, thread)) && !thread->unsure;
     thread->runnable = false;
     if (thread->running)
         return true;
@@ -117,6 +125,12 @@ static bool look_without_ring(struct ac_sampler *sampler, struct ac__thread *thr
     thread->idle_from_ns = thread->next_look_ns = now;
     if (!slept && (!thread->running || now - thread->sched_read_ns >= SCHEDSTAT_NS))
         ac__exact_schedstat(sampler, thread);
+    struct ac_stat stat;
+    if (thread->running && now - thread->cpu_read_ns >= SCHEDSTAT_NS &&
+        ac_task_stat(&thread->task, &stat) == 0) {
+        thread->cpu_read_ns = now;
+        thread->cpu = (int16_t)stat.cpu;
+    }
     return true;
 }
 
@@ -285,7 +299,7 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
     thread->gil = 0;
     if (thread->running) {
         label.state = (uint8_t)running_state(sampler, process, thread);
-        label.cpu = sampler->ring ? thread->cpu : -1;
+        label.cpu = thread->cpu;
         if (label.state == AC_PYTHON && label.node != 0)
             label.kind = thread->leaf_kind;
     } else if (thread->runnable) {
