@@ -34,6 +34,9 @@ void *ac_malloc(size_t size) {
 }
 
 void *ac_calloc(size_t count, size_t size) {
+    if (size && count > SIZE_MAX / size) {
+        return NULL; /* calloc does so too, but sanitizers stop the program for it */
+    }
     return may_allocate() ? calloc(count ? count : 1, size ? size : 1) : NULL;
 }
 
