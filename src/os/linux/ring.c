@@ -26,8 +26,9 @@
 #include "os/os.h"
 #include "os/syscalls.h"
 
-#define RING_DATA_PAGES 64 /* a power of two; 256 KiB a CPU holds about 4,000 switches: 20 ms at 200,000/s   \
-                            */
+#define RING_DATA_PAGES                                                                                      \
+    64 /* a power of two; 256 KiB a CPU holds about 4,000 switches: 20 ms at 200,000/s                       \
+        */
 #define RING_MAX_EVENTS 4096
 #define RING_MAX_RECORD 512
 
@@ -149,15 +150,13 @@ static int new_ring(struct ac_ring **ret_ring) {
     if (!ring) {
         return -ENOMEM;
     }
-    struct ac_cpu_limits limits;
-    int err = ac_cpus_of(0, "", &limits);
     long configured = sysconf(_SC_NPROCESSORS_CONF);
     ring->page_size = (size_t)sysconf(_SC_PAGESIZE);
     ring->cpu_count = configured > 0 ? (size_t)configured : 1;
     ring->cpus = ac_calloc(ring->cpu_count, sizeof(*ring->cpus));
-    if (err || !ring->cpus) {
+    if (!ring->cpus) {
         ac_ring_close(ring);
-        return err ? err : -ENOMEM;
+        return -ENOMEM;
     }
     for (size_t i = 0; i < ring->cpu_count; i++) {
         ring->cpus[i] = (struct cpu_ring){.cpu = (int)i, .output_fd = -1};
@@ -251,8 +250,8 @@ static bool parse_record(const struct record *record, struct ac_ring_event *ret)
     }
     event.time_ns = (int64_t)id.time;
     event.cpu = (int)id.cpu;
-    event.pid = (pid_t)id.pid;
-    event.tid = (pid_t)id.tid;
+    event.pid = ac_max((pid_t)id.pid, 0); /* the kernel writes -1 for a task that has ended */
+    event.tid = ac_max((pid_t)id.tid, 0);
     switch (record->header.type) {
     case PERF_RECORD_SWITCH:
         event.kind =
@@ -277,7 +276,7 @@ static bool parse_record(const struct record *record, struct ac_ring_event *ret)
     return true;
 }
 
-/* Take the next record that we know from this CPU's ring into cpu->next, unless there is one already. */
+/* Take the next record that we know from this CPU's ring into cpu->next, if there is one. */
 static void advance(const struct ac_ring *ring, struct cpu_ring *cpu) {
     uint64_t head = ac_load_acquire((_Atomic __u64 *)&cpu->page->data_head);
     while (!cpu->has_next && cpu->tail < head) {
@@ -302,7 +301,9 @@ static struct cpu_ring *oldest(struct ac_ring *ring) {
     for (size_t i = 0; i < ring->cpu_count; i++) {
         struct cpu_ring *cpu = &ring->cpus[i];
         if (cpu->page) {
-            advance(ring, cpu);
+            if (!cpu->has_next) {
+                advance(ring, cpu);
+            }
             if (cpu->has_next && (!best || cpu->next.time_ns < best->next.time_ns)) {
                 best = cpu;
             }

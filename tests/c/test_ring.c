@@ -1,0 +1,413 @@
+/* The context-switch ring against the kernel's other clocks: on-CPU time from the records must be what
+ * schedstat and rusage say, births and deaths must all be told, and the order must be that of time. Skipped,
+ * with a line that says so, where perf_event_open is refused. */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "os/os.h"
+
+#define MAX_TASKS 64
+
+struct task {
+    pid_t tid, pid;
+    int64_t run_ns, since_ns;
+    bool on_cpu, exited;
+};
+
+struct seen {
+    struct task tasks[MAX_TASKS];
+    size_t count;
+    int64_t last_ns;
+    int forks, exits, execs, lost, backwards, unpaired;
+    char exec_comm[16];
+};
+
+static struct task *task_of(struct seen *seen, const struct ac_ring_event *event) {
+    for (size_t i = 0; i < seen->count; i++) {
+        if (seen->tasks[i].tid == event->tid) {
+            return &seen->tasks[i];
+        }
+    }
+    assert_true(seen->count < MAX_TASKS);
+    seen->tasks[seen->count] = (struct task){.tid = event->tid, .pid = event->pid};
+    return &seen->tasks[seen->count++];
+}
+
+static void switch_in(struct seen *seen, const struct ac_ring_event *event) {
+    struct task *task = task_of(seen, event);
+    seen->unpaired += task->on_cpu;
+    task->on_cpu = true;
+    task->since_ns = event->time_ns;
+}
+
+static void switch_out(struct seen *seen, const struct ac_ring_event *event) {
+    if (event->tid == 0) {
+        return; /* the last switch of an exited task: EXIT has closed its account */
+    }
+    struct task *task = task_of(seen, event);
+    if (task->on_cpu) {
+        task->run_ns += event->time_ns - task->since_ns;
+    }
+    task->on_cpu = false;
+}
+
+static void note(const struct ac_ring_event *event, void *arg) {
+    struct seen *seen = arg;
+    struct task *task;
+    seen->backwards += event->time_ns < seen->last_ns;
+    seen->last_ns = event->time_ns;
+    switch (event->kind) {
+    case AC_RING_SWITCH_IN: switch_in(seen, event); break;
+    case AC_RING_SWITCH_OUT: switch_out(seen, event); break;
+    case AC_RING_FORK: seen->forks++; break;
+    case AC_RING_EXIT:
+        task = task_of(seen, event);
+        switch_out(seen, event);
+        task->exited = true;
+        seen->exits++;
+        break;
+    case AC_RING_EXEC:
+        seen->execs++;
+        memcpy(seen->exec_comm, event->comm, sizeof(seen->exec_comm));
+        break;
+    case AC_RING_LOST: seen->lost++; break;
+    case AC_RING_COMM: break;
+    }
+}
+
+static int64_t total_run_ns(const struct seen *seen) {
+    int64_t total = 0;
+    for (size_t i = 0; i < seen->count; i++) {
+        total += seen->tasks[i].run_ns;
+    }
+    return total;
+}
+
+static void burn_ns(int64_t ns) {
+    int64_t until = ac_thread_cpu_ns() + ns;
+    while (ac_thread_cpu_ns() < until) {
+    }
+}
+
+/* --- the programs under watch */
+
+static void *burner(void *arg) {
+    burn_ns((intptr_t)arg * AC_NS_PER_MS);
+    usleep(2000);
+    burn_ns((intptr_t)arg * AC_NS_PER_MS);
+    return NULL;
+}
+
+/* Four threads, and three children one after the other that live for some milliseconds. */
+static void busy_program(void) {
+    pthread_t threads[4];
+    for (intptr_t i = 0; i < 4; i++) {
+        pthread_create(&threads[i], NULL, burner, (void *)(20 + 10 * i));
+    }
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            burn_ns((4 + 20 * i) * AC_NS_PER_MS);
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+/* Start `program` in a child that waits for a byte first. */
+static pid_t start(void (*program)(void), int *ret_go) {
+    int go[2];
+    assert_int_equal(pipe(go), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char byte;
+        close(go[1]);
+        if (read(go[0], &byte, 1) == 1) {
+            program();
+        }
+        _exit(0);
+    }
+    close(go[0]);
+    *ret_go = go[1];
+    return pid;
+}
+
+static bool refused(int err) {
+    if (err == -EPERM || err == -ENOSYS || err == -ENOENT || err == -ENOTSUP) {
+        print_message("perf_event_open is refused here (%s): the ring is untested\n", strerror(-err));
+        return true;
+    }
+    assert_int_equal(err, 0);
+    return false;
+}
+
+static void run_times_are_those_of_rusage(void **state) {
+    (void)state;
+    struct seen seen = {0};
+    struct ac_ring *ring;
+    struct rusage usage;
+    int go;
+    int status;
+    pid_t pid = start(busy_program, &go);
+    int err = ac_ring_open(pid, &ring);
+    if (refused(err)) {
+        close(go);
+        waitpid(pid, NULL, 0);
+        skip();
+    }
+    assert_int_equal(write(go, "", 1), 1);
+    while (wait4(pid, &status, WNOHANG, &usage) == 0) {
+        usleep(5000);
+        ac_ring_drain(ring, ac_now_ns() - 2 * AC_NS_PER_MS, note, &seen);
+    }
+    ac_ring_drain(ring, INT64_MAX, note, &seen);
+    ac_ring_close(ring);
+    close(go);
+
+    int64_t cpu_ns = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * AC_NS_PER_S +
+                     (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * AC_NS_PER_US;
+    int64_t run_ns = total_run_ns(&seen);
+    print_message("ring %.3f ms, rusage %.3f ms\n", (double)run_ns / 1e6, (double)cpu_ns / 1e6);
+    assert_in_range(run_ns, cpu_ns - cpu_ns / 100, cpu_ns + cpu_ns / 100);
+    assert_int_equal(seen.lost, 0);
+    assert_int_equal(seen.backwards, 0);
+    assert_int_equal(seen.unpaired, 0);
+    assert_int_equal(seen.forks, 4 + 3);
+    assert_int_equal(seen.exits, 1 + 4 + 3);
+}
+
+/* Each thread's own time against its own schedstat, on a process that was running before the ring opened. */
+static volatile bool stop;
+static int64_t exact_ns[3];
+static pid_t tids[3];
+
+static int64_t schedstat_ns(pid_t tid) {
+    struct ac_task task;
+    struct ac_schedstat stat = {0};
+    assert_int_equal(ac_task_open(getpid(), tid, &task), 0);
+    assert_int_equal(ac_task_schedstat(&task, &stat), 0);
+    ac_task_close(&task);
+    return stat.run_ns;
+}
+
+static void *worker(void *arg) {
+    intptr_t index = (intptr_t)arg;
+    __atomic_store_n(&tids[index], gettid(), __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        burn_ns((index + 1) * AC_NS_PER_MS);
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void each_thread_is_told_apart(void **state) {
+    (void)state;
+    struct seen seen = {0};
+    struct ac_ring *ring;
+    pthread_t threads[3];
+    __atomic_store_n(&stop, false, __ATOMIC_RELEASE);
+    for (intptr_t i = 0; i < 3; i++) {
+        tids[i] = 0;
+        pthread_create(&threads[i], NULL, worker, (void *)i);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        while (!__atomic_load_n(&tids[i], __ATOMIC_ACQUIRE)) {
+            usleep(100);
+        }
+    }
+    int err = ac_ring_open(getpid(), &ring);
+    if (!err) {
+        for (size_t i = 0; i < 3; i++) {
+            exact_ns[i] = schedstat_ns(tids[i]);
+        }
+        usleep(600000);
+        for (size_t i = 0; i < 3; i++) {
+            exact_ns[i] = schedstat_ns(tids[i]) - exact_ns[i];
+        }
+        ac_ring_drain(ring, INT64_MAX, note, &seen);
+        ac_ring_close(ring);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+    for (size_t i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    if (refused(err)) {
+        skip();
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct task *task = task_of(&seen, &(struct ac_ring_event){.tid = tids[i]});
+        /* the ends of the window cut a burst of at most three milliseconds each */
+        assert_in_range(task->run_ns, exact_ns[i] - exact_ns[i] / 100 - 6 * AC_NS_PER_MS,
+                        exact_ns[i] + exact_ns[i] / 100 + 6 * AC_NS_PER_MS);
+        assert_int_equal(task->pid, getpid());
+    }
+}
+
+/* A child started by ac_child_start is seen from its exec on, whoever runs it. */
+static void watch_child(char *const argv[]) {
+    struct seen seen = {0};
+    struct ac_ring *ring;
+    struct ac_child child;
+    struct rusage usage;
+    assert_int_equal(ac_child_start(argv, &child), 0);
+    int err = ac_ring_open(child.pid, &ring);
+    if (refused(err)) {
+        ac_child_abandon(&child);
+        skip();
+    }
+    assert_int_equal(ac_child_release(&child), 0);
+    assert_int_equal(wait4(child.pid, NULL, 0, &usage), child.pid);
+    ac_ring_drain(ring, INT64_MAX, note, &seen);
+    ac_ring_close(ring);
+    assert_true(seen.execs >= 1);
+    assert_string_equal(seen.exec_comm, argv[0]);
+    assert_int_equal(seen.exits, 1);
+    assert_int_equal(seen.lost, 0);
+}
+
+static void a_child_is_seen_from_its_exec(void **state) {
+    (void)state;
+    watch_child((char *[]){"true", NULL});
+}
+
+/* What an unprivileged user gets: perf_event_paranoid 2 allows the user's own processes without the kernel.
+ */
+static void an_unprivileged_user_may_watch_a_child(void **state) {
+    (void)state;
+    if (getuid() != 0) {
+        skip();
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* a change of user makes a process undumpable until its next exec, and so would refuse what a user's
+         * shell is allowed */
+        if (setgid(65534) != 0 || setuid(65534) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) {
+            _exit(1);
+        }
+        struct ac_child child;
+        struct ac_ring *ring;
+        struct seen seen = {0};
+        char *argv[] = {"true", NULL};
+        if (ac_child_start(argv, &child) != 0) {
+            _exit(2);
+        }
+        int err = ac_ring_open(child.pid, &ring);
+        if (err) {
+            ac_child_abandon(&child);
+            _exit(err == -EPERM || err == -ENOSYS ? 77 : 3);
+        }
+        err = ac_child_release(&child);
+        waitpid(child.pid, NULL, 0);
+        ac_ring_drain(ring, INT64_MAX, note, &seen);
+        ac_ring_close(ring);
+        _exit(err == 0 && seen.execs == 1 && seen.exits == 1 && seen.lost == 0 ? 0 : 4);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        print_message("perf_event_open is refused to other users here\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* More records than fit: LOST says so with the first record after there is room again, and what follows is
+ * read right although the ring has wrapped. */
+static void many_switches(void) {
+    struct timespec moment = {.tv_nsec = 1};
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof(one), &one); /* one ring takes them all: 10,000 times 2 records of 32 bytes */
+    for (int i = 0; i < 10000; i++) {
+        nanosleep(&moment, NULL);
+    }
+    raise(SIGSTOP);
+    for (int i = 0; i < 100; i++) {
+        nanosleep(&moment, NULL);
+    }
+}
+
+static void an_overflow_is_counted(void **state) {
+    (void)state;
+    struct seen seen = {0};
+    struct ac_ring *ring;
+    int go;
+    pid_t pid = start(many_switches, &go);
+    int err = ac_ring_open(pid, &ring);
+    if (refused(err)) {
+        close(go);
+        waitpid(pid, NULL, 0);
+        skip();
+    }
+    assert_int_equal(write(go, "", 1), 1);
+    assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid); /* nobody reads the ring meanwhile */
+    int first = ac_ring_drain(ring, INT64_MAX, note, &seen);
+    assert_true(first > 4000);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    int second = ac_ring_drain(ring, INT64_MAX, note, &seen);
+    ac_ring_close(ring);
+    close(go);
+    assert_true(second > 200);
+    assert_int_equal(seen.lost, 1);
+    assert_int_equal(seen.exits, 1);
+    assert_int_equal(seen.backwards, 0);
+}
+
+static void a_process_that_is_gone_has_no_ring(void **state) {
+    (void)state;
+    struct ac_ring *ring = NULL;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    assert_int_equal(ac_ring_open(pid, &ring), -ESRCH);
+    assert_null(ring);
+    ac_ring_close(NULL);
+}
+
+static void too_few_descriptors_are_said(void **state) {
+    (void)state;
+    struct rlimit before;
+    struct ac_ring *ring = NULL;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit low = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    int err = ac_ring_open(getpid(), &ring);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(err, -EMFILE);
+    assert_null(ring);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_times_are_those_of_rusage),
+        cmocka_unit_test(each_thread_is_told_apart),
+        cmocka_unit_test(a_child_is_seen_from_its_exec),
+        cmocka_unit_test(an_unprivileged_user_may_watch_a_child),
+        cmocka_unit_test(an_overflow_is_counted),
+        cmocka_unit_test(a_process_that_is_gone_has_no_ring),
+        cmocka_unit_test(too_few_descriptors_are_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
