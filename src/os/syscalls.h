@@ -10,7 +10,9 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -48,6 +50,21 @@ struct ac_sys {
     int (*setpriority)(int which, id_t who, int value);
     int (*getrlimit)(int resource, struct rlimit *ret);
     int (*uname)(struct utsname *ret);
+    /* those of shared.h */
+    long (*futex)(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
+    long (*futex_waitv)(void *waits, unsigned count, const struct timespec *until);
+    int (*memfd_create)(const char *name, unsigned flags);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fcntl)(int fd, int command, int arg);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t size);
+    ssize_t (*pwrite)(int fd, const void *data, size_t size, off_t offset);
+    int (*pidfd_open)(pid_t pid, unsigned flags);
+    int (*pidfd_send_signal)(int pidfd, int signal);
+    int (*poll)(struct pollfd *fds, nfds_t count, int timeout_ms);
+    int (*socketpair)(int domain, int type, int protocol, int fds[2]);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
+    int (*prctl)(int option, unsigned long arg);
 };
 extern struct ac_sys ac_sys;
 

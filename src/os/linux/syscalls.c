@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,33 @@ static int sys_setpriority(int which, id_t who, int value) {
 
 static int sys_getrlimit(int resource, struct rlimit *ret) {
     return (int)syscall(SYS_prlimit64, 0, resource, NULL, ret);
+}
+
+static long sys_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+    return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
+}
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+static long sys_futex_waitv(void *waits, unsigned count, const struct timespec *until) {
+    return syscall(SYS_futex_waitv, waits, count, 0, until, CLOCK_MONOTONIC);
+}
+
+static int sys_fcntl(int fd, int command, int arg) {
+    return fcntl(fd, command, arg);
+}
+
+static int sys_pidfd_open(pid_t pid, unsigned flags) {
+    return (int)syscall(SYS_pidfd_open, pid, flags);
+}
+
+static int sys_pidfd_send_signal(int pidfd, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+static int sys_prctl(int option, unsigned long arg) {
+    return prctl(option, arg, 0, 0, 0);
 }
 
 struct ac_sys ac_sys = {
@@ -60,4 +88,18 @@ struct ac_sys ac_sys = {
     .setpriority = sys_setpriority,
     .getrlimit = sys_getrlimit,
     .uname = uname,
+    .futex = sys_futex,
+    .futex_waitv = sys_futex_waitv,
+    .memfd_create = memfd_create,
+    .ftruncate = ftruncate,
+    .fcntl = sys_fcntl,
+    .fallocate = fallocate,
+    .pwrite = pwrite,
+    .pidfd_open = sys_pidfd_open,
+    .pidfd_send_signal = sys_pidfd_send_signal,
+    .poll = poll,
+    .socketpair = socketpair,
+    .sendmsg = sendmsg,
+    .recvmsg = recvmsg,
+    .prctl = sys_prctl,
 };
