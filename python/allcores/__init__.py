@@ -1,13 +1,38 @@
-"""Why isn't my Python using all my cores?
+"""Why isn't my Python using all my cores? The package: executors whose engine is C.
 
-Today the package carries the ``allcores`` command (a native program); ``python -m allcores`` is the same command.
+    from allcores import ProcessPoolExecutor      # was: from concurrent.futures import ...
+
+Nothing is imported before it is used; ``python -m allcores`` is the native command ``allcores``.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from allcores._errors import WorkerDied
+    from allcores._executor import Future, ProcessPoolExecutor
 
-try:
-    __version__: str = version("allcores")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0"
+__version__: str
+__all__ = ["Future", "ProcessPoolExecutor", "WorkerDied", "__version__"]
+
+_HOME = {"Future": "_executor", "ProcessPoolExecutor": "_executor", "WorkerDied": "_errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        home = __import__(f"allcores.{_HOME[name]}", fromlist=[name])
+        value = getattr(home, name)
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module 'allcores' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("allcores")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"

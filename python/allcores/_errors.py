@@ -1,0 +1,101 @@
+"""The exceptions of tasks that did not return. Imports multiprocessing, so itself only when one is needed."""
+
+from __future__ import annotations
+
+import marshal
+from concurrent.futures.process import BrokenProcessPool
+
+EXIT_INITIALIZER = 121  # a worker whose initializer raised
+INITIALIZER_FAILED = "A worker's initializer raised; the traceback went to the worker's log"
+
+
+class WorkerDied(BrokenProcessPool):
+    """The process that ran the task ended before it could answer.
+
+    Attributes:
+        pid: the process's id.
+        signal: number of the signal that ended it, or None.
+        exitcode: code that it exited with, or None.
+        task: name of the function that it ran, as far as known.
+        rss_bytes: its resident memory in bytes as last seen, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int = 0,
+        signal: int | None = None,
+        exitcode: int | None = None,
+        task: str = "",
+        rss_bytes: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.signal = signal
+        self.exitcode = exitcode
+        self.task = task
+        self.rss_bytes = rss_bytes
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def ending(status: int) -> tuple[int | None, int | None, str]:
+    """(signal, exit code, words) of a wait status; -1 is unknown."""
+    if status < 0:
+        return None, None, "ended, how is not known,"
+    number = status & 0x7F
+    if number:
+        return number, None, f"was killed by {_signal_name(number)}"
+    return None, status >> 8, f"exited with code {status >> 8}"
+
+
+def worker_died(pid: int, status: int, rss_bytes: int, task: str, corrupt: bool) -> WorkerDied:
+    """The exception for one dead worker."""
+    number, exitcode, words = ending(status)
+    if corrupt:
+        words = "damaged the pool's shared memory and was killed"
+    text = f"worker process {pid} {words} while it ran {task or 'a task'}"
+    if number == 9 and not corrupt and rss_bytes > 0:
+        text += f"; it held {rss_bytes / 2**20:.0f} MiB of memory: if nobody killed it, the kernel ran out of memory"
+    return WorkerDied(
+        text,
+        pid=pid,
+        signal=number,
+        exitcode=exitcode,
+        task=task,
+        rss_bytes=rss_bytes if rss_bytes >= 0 else None,
+    )
+
+
+def _remote_cause(text: str) -> BaseException:
+    from concurrent.futures import process
+
+    return process._RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined,no-any-return]
+
+
+def rebuild(described: bytes) -> BaseException:
+    """The exception that a worker described (allcores._worker.describe)."""
+    if not described:
+        return RuntimeError("the task failed in its worker; memory ran out there before it could say how")
+    import pickle
+
+    pickled, name, text, traceback = marshal.loads(described)
+    exception: BaseException
+    try:
+        exception = pickle.loads(pickled)
+        if not isinstance(exception, BaseException):
+            raise TypeError(f"{type(exception).__name__} came back in place of an exception")
+    except BaseException as reason:
+        if isinstance(reason, KeyboardInterrupt):
+            raise
+        exception = RuntimeError(f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})")
+    exception.__cause__ = _remote_cause(traceback)
+    return exception

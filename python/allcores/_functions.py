@@ -1,0 +1,152 @@
+"""How a function gets to the workers: by name, by value once per pool, or with each task.
+
+A function by value is keyed by its pickle, so that a changed global or a re-run notebook cell is seen. Pickling
+costs 50 us, so it is left out while everything that the function refers to is the same and cannot change.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from allcores import _ext
+
+if TYPE_CHECKING:
+    from allcores._pickling import Reach
+    from allcores._state import PoolState
+
+LARGE_CAPTURE = 1 << 20  # bytes of a function from which on its user is told
+MOST_BY_VALUE = 4096  # functions kept for the workers; more travel with their tasks
+_FIXED = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis), range, CodeType, ModuleType)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Global names that the code and the functions inside it may use."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _parts(function: FunctionType) -> list[Any]:
+    """Everything that the function takes along."""
+    parts: list[Any] = [function.__code__, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        try:
+            parts.append(cell.cell_contents)
+        except ValueError:
+            parts.append(None)
+    scope = function.__globals__
+    parts += [scope[name] for name in sorted(_names(function.__code__)) if name in scope]
+    return parts
+
+
+def fingerprint(function: FunctionType, seen: set[int] | None = None) -> tuple[Any, ...] | None:
+    """What decides the function's meaning, if nothing of it can change without changing identity; else None."""
+    seen = seen or {id(function)}
+    if function.__dict__:
+        return None
+    print_: list[Any] = []
+    for part in _parts(function):
+        if isinstance(part, FunctionType):
+            if id(part) not in seen:
+                seen.add(id(part))
+                inner = fingerprint(part, seen)
+                if inner is None:
+                    return None
+                print_.append(inner)
+        elif type(part) not in _FIXED and type(part) is not BuiltinFunctionType:
+            if not (isinstance(part, type) and part.__module__ != "__main__"):
+                return None
+        print_.append(part)
+    return tuple(print_)
+
+
+def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    if len(a) != len(b):
+        return False
+    return all(
+        _same(x, y) if isinstance(x, tuple) and isinstance(y, tuple) else x is y for x, y in zip(a, b, strict=True)
+    )
+
+
+class Functions:
+    """One pool's functions."""
+
+    def __init__(self, engine: _ext.Engine, reach: Reach, state: PoolState) -> None:
+        self._engine = engine
+        self._reach = reach
+        self._state = state
+        self.fixed: dict[Any, int] = {}  # those by name; src/ext/executor.c looks here first
+        self._by_stream: dict[bytes, int] = {}
+        self._prints: weakref.WeakKeyDictionary[FunctionType, tuple[tuple[Any, ...], int]] = weakref.WeakKeyDictionary()
+
+    def key(self, fn: Any) -> int:
+        """The key under which workers find fn; 0: it must travel with each task. Raises what pickling raises."""
+        from allcores import _pickling
+
+        if not isinstance(fn, FunctionType | BuiltinFunctionType) and type(fn) is not type:
+            return 0
+        if isinstance(fn, BuiltinFunctionType) and not isinstance(fn.__self__, ModuleType | type(None)):
+            return 0
+        name = _pickling.name_of(fn, self._reach)
+        if name is not None:
+            key = self._engine.share(_ext.BY_NAME, name.encode())
+            self._state.names[key] = name.replace(":", ".")
+            self.fixed[fn] = key
+            return key
+        return self._by_value(fn) if isinstance(fn, FunctionType) else 0
+
+    def _by_value(self, fn: FunctionType) -> int:
+        known = self._prints.get(fn)
+        print_ = fingerprint(fn)
+        if known is not None and print_ is not None and _same(known[0], print_):
+            return known[1]
+        key = self._key_of(fn)
+        if print_ is not None and key:
+            self._prints[fn] = (print_, key)
+        return key
+
+    def _key_of(self, fn: FunctionType) -> int:
+        from allcores import _pickling
+
+        label = f"{fn.__module__}.{fn.__qualname__}"
+        try:
+            stream = _pickling.in_band(fn, self._reach)
+        except Exception as reason:
+            return self._by_main_name(fn, label, reason)
+        key = self._by_stream.get(stream)
+        if key is None:
+            if len(self._by_stream) >= MOST_BY_VALUE:
+                return 0
+            _warn_if_large(label, len(stream))
+            key = self._by_stream[stream] = self._engine.share(_ext.BY_VALUE, stream)
+            self._state.names[key] = label
+        return key
+
+    def _by_main_name(self, fn: FunctionType, label: str, reason: Exception) -> int:
+        """By value it will not go: a function of __main__ can be had by running the main module in the worker."""
+        if fn.__module__ != "__main__" or "<locals>" in fn.__qualname__ or "<lambda>" in fn.__qualname__:
+            reason.add_note(f"allcores: {label} cannot be reached by name in a worker, and not sent by value either")
+            raise reason
+        if self._state.main is None:
+            reason.add_note(f"allcores: {label} cannot be sent by value, and there is no main module to find it in")
+            raise reason
+        key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}".encode())
+        self._state.names[key] = label
+        self._state.by_main_name[key] = str(reason)
+        return key
+
+
+def _warn_if_large(label: str, size: int) -> None:
+    if size > LARGE_CAPTURE:
+        import warnings
+
+        warnings.warn(
+            f"{label} takes {size / 2**20:.1f} MiB of captured objects to every worker; pass them as arguments, or "
+            "load them in an initializer",
+            RuntimeWarning,
+            stacklevel=5,
+        )

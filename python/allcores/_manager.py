@@ -1,0 +1,89 @@
+"""The one Python thread of a pool: callbacks and waiters, deaths, forks of the fork context, and the end.
+
+It sleeps in the engine without the GIL and is not on the way of a result that somebody waits for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from allcores import _ext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allcores._state import PoolState
+
+IDLE_DEATHS = 3  # workers that die in a row without ever having had a task: the pool is broken
+
+
+class Manager(threading.Thread):
+    """Runs until the pool was shut down and its workers are gone."""
+
+    def __init__(
+        self, executor: object, engine: _ext.Engine, state: PoolState, fork: Callable[[], Any] | None
+    ) -> None:
+        super().__init__(name="allcores-manager")
+        self._engine = engine
+        self._state = state
+        self._fork = fork  # makes a started multiprocessing process
+        self._idle_deaths = 0
+        self._executor = weakref.ref(executor, lambda _: engine.wake())
+
+    def run(self) -> None:
+        """The thread's body."""
+        while True:
+            self._engine.next_done(None)
+            if self._engine.fork_wanted():
+                self._make_worker()
+            while (death := self._engine.next_death()) is not None:
+                self._on_death(*death)
+            if self._executor() is None and not self._state.shut:
+                self._state.shut = True
+                self._engine.shutdown()
+            if (self._state.shut or self._state.broken) and self._engine.join(0):
+                break
+        while self._engine.next_done(0):
+            pass
+        while (death := self._engine.next_death()) is not None:
+            self._on_death(*death)
+        self._state.close()
+        del self._engine
+
+    def _make_worker(self) -> None:
+        assert self._fork is not None
+        pid, pidfd = -errno.EAGAIN, -1
+        try:
+            process = self._fork()
+            self._state.forked[process.pid] = process
+            pid = process.pid
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            pid = -(error.errno or errno.EAGAIN)
+        finally:
+            self._engine.fork_done(pid, pidfd)
+
+    def _on_death(self, kind: int, worker: int, pid: int, status: int, rss: int, error: int, ticket: int) -> None:
+        from allcores import _errors
+
+        if kind == _ext.DEATH_NO_WORKERS:
+            reason = os.strerror(-error) if error < 0 else "they died"
+            self._state.break_pool(f"no worker process could be started: {reason}")
+            return
+        self._state.statuses[pid] = status
+        if (process := self._state.forked.pop(pid, None)) is not None:
+            process.join(1)
+        if kind != _ext.DEATH_CRASH or self._state.shut:
+            return
+        self._idle_deaths = 0 if ticket else self._idle_deaths + 1
+        words = _errors.ending(status)[2]
+        if status == _errors.EXIT_INITIALIZER << 8:
+            self._state.break_pool(_errors.INITIALIZER_FAILED)
+        elif self._state.strict:
+            self._state.break_pool(f"worker process {pid} {words}: a process in the pool was terminated abruptly")
+        elif self._idle_deaths >= IDLE_DEATHS:
+            self._state.break_pool(f"{IDLE_DEATHS} workers died before they had a task; the last, {pid}, {words}")

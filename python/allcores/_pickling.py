@@ -1,0 +1,215 @@
+"""Pickling for the pool: buffers out of band, and by value what cannot be reached by name.
+
+Three steps, each only where the one before does not do: plain pickle of small trees (in C, src/ext/pickle.c); the
+C pickler with our reducers and a look at every class and function; cloudpickle.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import pickle
+import sys
+from types import FunctionType, ModuleType
+from typing import Any
+
+LARGE = 1 << 14  # bytes from which on a buffer travels out of band
+
+
+class _NeedsValue(Exception):
+    """Something in there cannot be reached by name."""
+
+
+def dumps(value: Any, reach: Reach | None) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """(stream, out-of-band buffers). `reach` is the parent's; None in a worker. Raises what the pickling raises."""
+    buffers: list[pickle.PickleBuffer] = []
+    value = _swap(value, {}, 3)
+    try:
+        return _dump(_Pickler, value, reach, buffers), buffers
+    except _NeedsValue:
+        buffers.clear()
+        return _dump(_value_pickler(), value, reach, buffers), buffers
+
+
+def in_band(value: Any, reach: Reach | None = None) -> bytes:
+    """One stream without buffers on the side."""
+    try:
+        return _dump(_Pickler, value, reach, None)
+    except _NeedsValue:
+        return _dump(_value_pickler(), value, reach, None)
+
+
+def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.PickleBuffer] | None) -> bytes:
+    file = io.BytesIO()
+
+    def callback(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < LARGE:
+            return True
+        assert buffers is not None
+        buffers.append(buffer)
+        return False
+
+    pickler = kind(file, protocol=5, buffer_callback=None if buffers is None else callback)
+    pickler.reach = reach
+    pickler.out_of_band = buffers is not None
+    pickler.dump(value)
+    return file.getvalue()
+
+
+# --- by name?
+
+
+def name_of(thing: Any, reach: Reach | None) -> str | None:
+    """ "module:qualname" where that finds the same object in the other process, else None."""
+    module = getattr(thing, "__module__", None)
+    path = getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(path, str) or "<locals>" in path:
+        return None
+    holder: Any = sys.modules.get(module)
+    if holder is None or (module != "__main__" and getattr(holder, "__spec__", None) is None):
+        return None
+    found = holder
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if found is not thing:
+        return None
+    if module == "__main__" and reach is not None and not reach.has_main(thing):
+        return None
+    return f"{module}:{path}"
+
+
+class Reach:
+    """What one pool's workers can reach by name, and the functions that it was given by value."""
+
+    def __init__(self, fork: bool) -> None:
+        main = vars(sys.modules["__main__"]) if fork else {}
+        self._main = {id(value): name for name, value in main.items() if callable(value)}
+
+    def has_main(self, thing: Any) -> bool:
+        """Whether workers have this object of __main__: forked ones, if it was there when the pool began."""
+        return id(thing) in self._main
+
+
+# --- reducers
+
+
+def _as_memoryview(data: Any, form: str, shape: tuple[int, ...]) -> memoryview:
+    view = memoryview(data)
+    return view.cast("B").cast(form, shape) if shape and (form, shape) != ("B", (len(view),)) else view  # type: ignore[call-overload,no-any-return]
+
+
+def _as_array(code: str, data: Any) -> array.array[Any]:
+    made: array.array[Any] = array.array(code)
+    made.frombytes(data)
+    return made
+
+
+def _reduce_memoryview(view: memoryview) -> Any:
+    if not view.c_contiguous:
+        view = memoryview(view.tobytes()).cast(view.format, view.shape)  # type: ignore[call-overload]
+    return _as_memoryview, (pickle.PickleBuffer(view), view.format, view.shape)
+
+
+def _reduce_array(values: array.array[Any]) -> Any:
+    return _as_array, (values.typecode, pickle.PickleBuffer(values))
+
+
+class _Large:
+    """Stands for bytes or a bytearray, which the C pickler would put in band; a copy is made where it arrives."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self.data = data
+
+    def __reduce__(self) -> Any:
+        return type(self.data), (pickle.PickleBuffer(self.data),)
+
+
+def _swap(value: Any, seen: dict[int, Any], depth: int) -> Any:
+    """`value` with large bytes and bytearrays in its exact lists, tuples and dicts replaced by _Large."""
+    kind = type(value)
+    if kind is bytes or kind is bytearray:
+        if len(value) < LARGE:
+            return value
+        return seen.setdefault(id(value), _Large(value))
+    if depth == 0 or kind not in (list, tuple, dict) or len(value) > 1000:
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = value  # a cycle ends here
+    if kind is dict:
+        items = {key: _swap(item, seen, depth - 1) for key, item in value.items()}
+        changed = any(items[key] is not item for key, item in value.items())
+    else:
+        items = kind(_swap(item, seen, depth - 1) for item in value)
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+    if changed:
+        seen[id(value)] = items
+    return seen[id(value)]
+
+
+def _reduce_buffer(thing: Any, out_of_band: bool) -> Any:
+    if not out_of_band:
+        return NotImplemented if type(thing) is not memoryview else (_as_memoryview, (thing.tobytes(), thing.format, thing.shape))
+    if type(thing) is memoryview:
+        return _reduce_memoryview(thing)
+    if type(thing) is array.array and len(thing) * thing.itemsize >= LARGE:
+        return _reduce_array(thing)
+    return NotImplemented
+
+
+class _Pickler(pickle.Pickler):
+    """The C pickler; gives up where something must go by value."""
+
+    reach: Reach | None = None
+    out_of_band = True
+
+    def reducer_override(self, thing: Any) -> Any:
+        kind = type(thing)
+        if kind is memoryview or kind is array.array:
+            return _reduce_buffer(thing, self.out_of_band)
+        if (kind is FunctionType or isinstance(thing, type)) and name_of(thing, self.reach) is None:
+            if isinstance(thing, type) and getattr(thing, "__module__", None) == "builtins":
+                return NotImplemented
+            raise _NeedsValue
+        if kind is ModuleType:
+            raise _NeedsValue
+        return NotImplemented
+
+
+def _make_main_class(make: Any, path: str, *args: Any) -> Any:
+    """In the worker: a class of the parent's __main__, which its pickles will then name."""
+    made = make(*args)
+    if "." not in path and "<" not in path:
+        setattr(sys.modules["__main__"], path, made)
+    return made
+
+
+_VALUE_PICKLER: Any = None
+
+
+def _value_pickler() -> Any:
+    """cloudpickle's pickler with our reducers; made when first needed, since the import is slow."""
+    global _VALUE_PICKLER
+    if _VALUE_PICKLER is not None:
+        return _VALUE_PICKLER
+    import cloudpickle
+
+    class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        reach: Reach | None = None
+        out_of_band = True
+
+        def reducer_override(self, thing: Any) -> Any:
+            kind = type(thing)
+            if kind is memoryview or kind is array.array:
+                return _reduce_buffer(thing, self.out_of_band)
+            if isinstance(thing, type) and thing.__module__ == "__main__" and name_of(thing, self.reach):
+                return NotImplemented  # forked workers and the way back
+            if kind is FunctionType and thing.__module__ == "__main__" and name_of(thing, self.reach):
+                return NotImplemented
+            reduced = super().reducer_override(thing)
+            if isinstance(thing, type) and thing.__module__ == "__main__" and isinstance(reduced, tuple):
+                return (_make_main_class, (reduced[0], thing.__qualname__, *reduced[1]), *reduced[2:])
+            return reduced
+
+    _VALUE_PICKLER = ValuePickler
+    return ValuePickler

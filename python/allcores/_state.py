@@ -1,0 +1,48 @@
+"""What an executor, its manager thread and its engine share, without keeping one another alive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from allcores._ext import Engine
+
+
+class PoolState:
+    """One pool's facts that outlive its executor."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict  # on_crash="break"
+        self.broken: str | bool = False
+        self.shut = False
+        self.engine: Engine | None = None
+        self.main: tuple[str, str] | None = None  # how workers find the main module
+        self.by_main_name: dict[int, str] = {}  # functions by name of __main__, and why
+        self.names: dict[int, str] = {}  # key of a shared function -> what to call it
+        self.statuses: dict[int, int] = {}  # pid -> wait status of workers that are gone
+        self.forked: dict[int, Any] = {}  # pid -> multiprocessing's process, in the fork context
+        self.fds: tuple[int, ...] = ()  # ours, handed on to workers
+        self.lock = threading.Lock()
+
+    def break_pool(self, why: str) -> None:
+        """Fail everything that is not done, now and from now on, and end the workers."""
+        with self.lock:
+            if self.broken:
+                return
+            self.broken = why
+        engine = self.engine
+        if engine is not None:
+            engine.break_()
+            engine.kill(-1, signal.SIGTERM)
+            engine.shutdown()
+            engine.wake()
+
+    def close(self) -> None:
+        """The manager is done with the pool."""
+        fds, self.fds = self.fds, ()
+        for fd in fds:
+            os.close(fd)
+        self.engine = None

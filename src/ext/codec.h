@@ -1,0 +1,34 @@
+/* codec.h - the typed encoding of atoms: None, bool, int, float, str and bytes of exactly these types.
+ *
+ * An atom is immutable and has no identity worth keeping, so that sending its value is all there is to send;
+ * pickle costs ten times as much. Everything else, and whatever could hold a reference to something else, is
+ * pickled as one piece, which keeps aliasing inside it.
+ * The reader checks every length: what stands in shared memory was written by a worker, which is not trusted. */
+#ifndef AC_EXT_CODEC_H
+#define AC_EXT_CODEC_H
+
+#include "ext/compat.h"
+
+struct ac__span { /* bytes still to be read */
+    const uint8_t *at, *end;
+};
+
+/* Bytes that `value` takes, or 0 when it is not an atom (or an int of more than 64 bits). */
+size_t ac__atom_size(PyObject *value);
+/* Write it at `to`, where that many bytes are free; returns the end. */
+uint8_t *ac__atom_write(uint8_t *to, PyObject *value);
+/* The next atom as a new reference; NULL with ValueError where the bytes make no sense. */
+PyObject *ac__atom_read(struct ac__span *from);
+
+/* A run of `count` atoms: 8 bytes each and no tags where all are ints of 64 bits.
+ * Size is 0 when one of them is no atom (and 1 at least otherwise). */
+size_t ac__run_size(PyObject *const *items, Py_ssize_t count);
+uint8_t *ac__run_write(uint8_t *to, PyObject *const *items, Py_ssize_t count, size_t size);
+struct ac__run { /* a run that is being read */
+    struct ac__span from;
+    bool ints;
+};
+int ac__run_open(struct ac__span from, struct ac__run *ret_run); /* -1 with ValueError */
+PyObject *ac__run_next(struct ac__run *run);
+
+#endif

@@ -1,0 +1,392 @@
+/* map.c - see map.h. All chunks are submitted at once, as the standard map does; results are decoded one by one
+ * as they are asked for, and no reference to one is kept.
+ *
+ * A chunk that fails at its third item gives the two results before, then the error; with it the iteration ends and what
+ * was not started is cancelled. An iterator that nobody ever asks lets its calls run. */
+#include "ext/map.h"
+
+#include "ext/codec.h"
+
+struct chunk {
+    uint64_t ticket;     /* 0: never sent, or given back */
+    PyObject *exception; /* why it was never sent */
+    uint32_t calls;
+};
+
+struct map {
+    PyObject_HEAD
+    struct ac__engine *engine;
+    struct chunk *chunks;
+    Py_ssize_t count, next; /* chunks; the one that is read next */
+    Py_ssize_t left;        /* results not handed out yet */
+    int64_t deadline_ns;
+    uint64_t key;
+    bool started;
+    /* the chunk that is being read */
+    struct ac_result result;
+    uint64_t ticket; /* an inline message is good only until its release */
+    struct ac__run run;
+    uint32_t in_run;
+    PyObject *list;   /* else */
+    Py_ssize_t at;
+    PyObject *error;  /* comes after the list */
+};
+
+enum { GUIDED_MAX = 4096, GUIDED_SHARE = 4 };
+
+static struct map *of(PyObject *self)
+{
+    return (struct map *)self;
+}
+
+/* A share of what is left, so that the last chunks are small and the workers end together. */
+static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left)
+{
+    if (plan->chunk > 0)
+        return ac_min(left, ac_min(plan->chunk, (Py_ssize_t)1 << 24));
+    Py_ssize_t share = left / (GUIDED_SHARE * ac_max(plan->workers, 1));
+    return ac_max((Py_ssize_t)1, ac_min(share, (Py_ssize_t)GUIDED_MAX));
+}
+
+static int lay_out(struct map *map, const struct ac__map_plan *plan)
+{
+    size_t cap = 0;
+    for (Py_ssize_t left = PyList_GET_SIZE(plan->rows); left > 0; map->count++) {
+        if (ac_grow(&map->chunks, &cap, (size_t)map->count + 1, sizeof *map->chunks) < 0)
+            return -1;
+        Py_ssize_t size = chunk_size(plan, left);
+        map->chunks[map->count].calls = (uint32_t)size;
+        left -= size;
+    }
+    return 0;
+}
+
+PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan)
+{
+    PyTypeObject *type = engine->state->map_type;
+    struct map *map = (struct map *)type->tp_alloc(type, 0);
+    if (!map)
+        return NULL;
+    map->engine = (struct ac__engine *)Py_NewRef((PyObject *)engine);
+    map->deadline_ns = plan->deadline_ns;
+    map->key = plan->key;
+    map->left = PyList_GET_SIZE(plan->rows);
+    if (lay_out(map, plan) < 0) {
+        Py_DECREF((PyObject *)map);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)map;
+}
+
+uint64_t ac__map_chunks(PyObject *self)
+{
+    return (uint64_t)of(self)->count;
+}
+
+/* --- out */
+
+static int pack_pickle(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
+                       const struct ac__map_plan *plan, Py_ssize_t from)
+{
+    PyObject *rows = PyList_GetSlice(plan->rows, from, from + (Py_ssize_t)head->count);
+    PyObject *value = rows && !head->key ? PyTuple_Pack(2, plan->fn, rows) : Py_XNewRef(rows);
+    int error = value ? ac__out_pickle(engine->state, out, KIND_MAP_PICKLE, head, value, engine->reach) : -1;
+    Py_XDECREF(value);
+    Py_XDECREF(rows);
+    return error;
+}
+
+/* The values of tuples, one after the other; NULL without an exception where a row is not such a tuple. */
+static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
+{
+    PyObject **flat = PyMem_Calloc((size_t)head->count * head->arity + 1, sizeof *flat);
+    for (uint32_t i = 0; flat && i < head->count; i++) {
+        if (!PyTuple_CheckExact(rows[i]) || PyTuple_GET_SIZE(rows[i]) != (Py_ssize_t)head->arity) {
+            PyMem_Free(flat);
+            return NULL;
+        }
+        for (uint32_t j = 0; j < head->arity; j++)
+            flat[i * head->arity + j] = PyTuple_GET_ITEM(rows[i], j);
+    }
+    return flat;
+}
+
+static int pack(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
+                const struct ac__map_plan *plan, Py_ssize_t from)
+{
+    PyObject *const *rows = ((PyListObject *)plan->rows)->ob_item + from;
+    PyObject **flat = head->arity == 1 || !head->key ? NULL : flatten(rows, head);
+    PyObject *const *values = flat ? flat : rows;
+    Py_ssize_t count = (Py_ssize_t)head->count * (flat ? (Py_ssize_t)head->arity : 1);
+    size_t size = head->key && (flat || head->arity == 1) ? ac__run_size(values, count) : 0;
+    int error = 0;
+    if (size && size < UINT32_MAX) {
+        uint8_t *to = ac__out_one(out, KIND_MAP, head, size);
+        if (to)
+            ac__run_write(to, values, count, size);
+        error = to ? 0 : -1;
+    } else {
+        error = pack_pickle(engine, out, head, plan, from);
+    }
+    PyMem_Free(flat);
+    return error;
+}
+
+static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk, Py_ssize_t from)
+{
+    struct ac__head head = {plan->key, chunk->calls, (uint32_t)plan->arity};
+    struct ac__out out;
+    if (pack(map->engine, &out, &head, plan, from) < 0) {
+        PyObject *type, *traceback;
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return -1;
+        PyErr_Fetch(&type, &chunk->exception, &traceback);
+        PyErr_NormalizeException(&type, &chunk->exception, &traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        return 0;
+    }
+    int error = ac__engine_send(map->engine, &out, chunk->calls, false, &chunk->ticket);
+    ac__out_clear(&out);
+    return error;
+}
+
+int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
+{
+    Py_ssize_t from = 0;
+    for (Py_ssize_t i = 0; i < of(self)->count; i++) {
+        if (send_chunk(of(self), plan, &of(self)->chunks[i], from) < 0)
+            return -1;
+        from += (Py_ssize_t)of(self)->chunks[i].calls;
+    }
+    return 0;
+}
+
+/* --- in */
+
+static void close_chunk(struct map *map)
+{
+    ac_message_clear(&map->result.message);
+    if (map->ticket)
+        ac_pool_release(map->engine->pool, map->ticket);
+    map->ticket = 0;
+    map->in_run = 0;
+    Py_CLEAR(map->list);
+}
+
+/* What has not begun is cancelled when somebody has iterated; else it runs. */
+static void give_up(struct map *map)
+{
+    close_chunk(map);
+    Py_CLEAR(map->error);
+    for (; map->next < map->count; map->next++) {
+        struct chunk *chunk = &map->chunks[map->next];
+        Py_CLEAR(chunk->exception);
+        if (chunk->ticket && map->started)
+            ac_pool_release(map->engine->pool, chunk->ticket);
+        else if (chunk->ticket)
+            ac__engine_forget(map->engine, chunk->ticket);
+        chunk->ticket = 0;
+        ac_add_relaxed(&map->engine->settled, 1);
+    }
+    map->left = 0;
+}
+
+static PyObject *raise_object(struct map *map, PyObject *exception)
+{
+    if (exception)
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_XDECREF(exception);
+    give_up(map);
+    return NULL;
+}
+
+static int open_run(struct map *map, uint32_t calls)
+{
+    struct ac__head head;
+    struct ac__span from;
+    if (ac__message_head(&map->result.message, &head, &from.at, &from.end) < 0 || ac__run_open(from, &map->run) < 0)
+        return -1;
+    if (head.count != calls) {
+        PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
+        return -1;
+    }
+    map->in_run = calls;
+    return 0;
+}
+
+/* (results, None or the bytes of an error) */
+static int open_list(struct map *map)
+{
+    PyObject *pair = ac__message_unpickle(map->engine->state, &map->result.message), *error = NULL;
+    int good = pair && PyArg_ParseTuple(pair, "O!O:chunk", &PyList_Type, &map->list, &error);
+    Py_XINCREF(good ? map->list : NULL);
+    if (!good)
+        map->list = NULL;
+    if (good && error != Py_None) {
+        map->error = PyObject_CallMethod(map->engine->errors, "raised", "O", error);
+        good = map->error != NULL;
+    }
+    Py_XDECREF(pair);
+    map->at = 0;
+    return good ? 0 : -1;
+}
+
+static int open_result(struct map *map, const struct chunk *chunk)
+{
+    PyObject *value = NULL;
+    int kind = map->result.state == AC_TASK_DONE ? (int)KIND_OF(&map->result.message) : 0;
+    if (kind == KIND_RUN)
+        return open_run(map, chunk->calls);
+    if (kind == KIND_LIST && open_list(map) == 0)
+        return 0;
+    if (kind == KIND_LIST) {
+        PyObject *type, *cause, *traceback;
+        PyErr_Fetch(&type, &cause, &traceback);
+        PyErr_NormalizeException(&type, &cause, &traceback);
+        value = PyObject_CallMethod(map->engine->errors, "unreadable_result", "O", cause);
+        Py_XDECREF(type);
+        Py_XDECREF(cause);
+        Py_XDECREF(traceback);
+    } else if (ac__outcome_of(map->engine, &map->result, map->key, &value) == 2) {
+        ac__import(&value, "concurrent.futures", "CancelledError");
+        if (value)
+            PyErr_SetNone(value);
+        Py_CLEAR(value);
+    }
+    if (value)
+        raise_object(map, value);
+    return -1;
+}
+
+/* The next chunk that has something to give is opened. 0, or -1 with an exception. */
+static int open_next(struct map *map)
+{
+    struct chunk *chunk = &map->chunks[map->next];
+    if (chunk->exception) {
+        raise_object(map, Py_NewRef(chunk->exception));
+        return -1;
+    }
+    int waited = ac__ticket_wait(map->engine, chunk->ticket, map->deadline_ns);
+    if (waited > 0)
+        PyErr_SetNone(PyExc_TimeoutError);
+    if (waited)
+        return -1;
+    map->next++;
+    map->ticket = chunk->ticket;
+    chunk->ticket = 0;
+    ac_add_relaxed(&map->engine->settled, 1);
+    int error = ac_pool_take(map->engine->pool, map->ticket, &map->result);
+    if (error < 0)
+        return ac__raise(error, "taking a result") ? 0 : -1;
+    return open_result(map, chunk);
+}
+
+static PyObject *next_item(struct map *map)
+{
+    for (;;) {
+        if (map->in_run) {
+            PyObject *item = ac__run_next(&map->run);
+            if (--map->in_run == 0)
+                close_chunk(map);
+            return item ? item : raise_object(map, NULL);
+        }
+        if (map->list && map->at < PyList_GET_SIZE(map->list)) {
+            PyObject *item = PyList_GET_ITEM(map->list, map->at);
+            PyList_SET_ITEM(map->list, map->at, Py_NewRef(Py_None));
+            map->at++;
+            return item;
+        }
+        close_chunk(map);
+        if (map->error) {
+            PyObject *error = map->error;
+            map->error = NULL;
+            return raise_object(map, error);
+        }
+        if (map->next >= map->count)
+            return NULL;
+        if (open_next(map) < 0) {
+            give_up(map);
+            return NULL;
+        }
+    }
+}
+
+static PyObject *map_next(PyObject *self)
+{
+    PyObject *item = NULL;
+    AC_LOCK(self);
+    of(self)->started = true;
+    item = next_item(of(self));
+    if (item)
+        of(self)->left--;
+    AC_UNLOCK(self);
+    return item;
+}
+
+static Py_ssize_t map_length(PyObject *self)
+{
+    return of(self)->left;
+}
+
+static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return PyLong_FromSsize_t(of(self)->left);
+}
+
+static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    of(self)->started = true;
+    give_up(of(self));
+    Py_RETURN_NONE;
+}
+
+static int map_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT((PyObject *)of(self)->engine);
+    Py_VISIT(of(self)->list);
+    Py_VISIT(of(self)->error);
+    return 0;
+}
+
+static int map_clear(PyObject *self)
+{
+    Py_CLEAR(of(self)->list);
+    Py_CLEAR(of(self)->error);
+    return 0;
+}
+
+static void map_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    give_up(of(self));
+    ac_free(of(self)->chunks);
+    Py_XDECREF((PyObject *)of(self)->engine);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef map_methods[] = {
+    {"__length_hint__", map_length_hint, METH_NOARGS, "How many results are left."},
+    {"close", map_close, METH_NOARGS, "Stop: what has not begun is cancelled."},
+    {NULL, NULL, 0, NULL},
+};
+
+PyTypeObject *ac__map_type_make(PyObject *module)
+{
+    static PyType_Slot slots[] = {
+        {Py_tp_dealloc, map_dealloc},   {Py_tp_traverse, map_traverse},   {Py_tp_clear, map_clear},
+        {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, map_next},      {Py_sq_length, map_length},
+        {Py_tp_methods, map_methods},   {Py_tp_doc, "Results of map(), in order; its length is how many are left."},
+        {0, NULL},
+    };
+    static PyType_Spec spec = {
+        .name = "allcores._ext.MapIterator",
+        .basicsize = sizeof(struct map),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+        .slots = slots,
+    };
+    return ac__make_type(module, &spec, "MapIterator");
+}
