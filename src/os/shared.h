@@ -15,9 +15,7 @@ typedef _Atomic uint32_t ac_futex;
 /* Sleep while *word == expected. 0 woken (or spuriously), -EAGAIN it was different, -ETIMEDOUT, -EINTR. */
 int ac_futex_wait(ac_futex *word, uint32_t expected, int64_t timeout_ns);
 int ac_futex_wake(ac_futex *word, int count); /* how many were woken */
-enum {
-    AC_FUTEX_MANY = 128
-};
+enum { AC_FUTEX_MANY = 128 };
 struct ac_futex_wait_entry {
     ac_futex *word;
     uint32_t expected;
@@ -43,18 +41,17 @@ bool ac_pidfd_ended(int pidfd); /* the process is a zombie or gone */
 /* Wait status of a process that is dying or a zombie, as the kernel has noted it already: long before waitpid
  * can tell, when much memory is being torn down. -EAGAIN: it is not dying; -ESRCH: it is gone. */
 int ac_process_exit_status(pid_t pid, int *ret_status);
-/* Have the calling process killed when its parent's forking thread ends. -ESRCH: the parent is not `parent`. */
+/* Have the calling process killed when its parent's forking thread ends. -ESRCH: the parent is not `parent`.
+ */
 int ac_die_with_parent(pid_t parent);
 
 /* --- socket.c */
-enum {
-    AC_SOCKET_FDS = 16
-};
+enum { AC_SOCKET_FDS = 16 };
 int ac_socket_pair(int ret_fds[2]); /* SOCK_SEQPACKET, close-on-exec */
 /* One packet with descriptors. Never raises SIGPIPE. 0 or negative. */
 int ac_socket_send(int fd, const void *data, size_t size, const int *fds, size_t n_fds);
-/* Bytes received; 0 at the end. Descriptors are close-on-exec; *n_fds: in: room, out: how many came (more than
- * there is room for are closed). timeout_ns as for poll: -1 for ever; -ETIMEDOUT. */
+/* Bytes received; 0 at the end. Descriptors are close-on-exec; *n_fds: in: room, out: how many came (more
+ * than there is room for are closed). timeout_ns as for poll: -1 for ever; -ETIMEDOUT. */
 ssize_t ac_socket_receive(int fd, void *buffer, size_t size, int *fds, size_t *n_fds, int64_t timeout_ns);
 
 #endif

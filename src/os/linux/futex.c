@@ -1,5 +1,5 @@
-/* futex.c - sleeping on a word. All words count as shared between processes: a private futex's key would be an
- * address, which means nothing to the other side. */
+/* futex.c - sleeping on a word. All words count as shared between processes: a private futex's key would be
+ * an address, which means nothing to the other side. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <time.h>

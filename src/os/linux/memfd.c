@@ -1,5 +1,6 @@
-/* memfd.c - anonymous memory with a descriptor. It is made at its full size at once: pages exist only where they
- * were touched, so that "growing" needs no call and nobody can meet a changed size (SIGBUS) in mid-read. */
+/* memfd.c - anonymous memory with a descriptor. It is made at its full size at once: pages exist only where
+ * they were touched, so that "growing" needs no call and nobody can meet a changed size (SIGBUS) in mid-read.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -39,8 +40,7 @@ int ac_memfd_check(int fd, uint64_t *ret_size) {
 }
 
 int ac_memfd_map(int fd, uint64_t size, void **ret_base) {
-    void *base =
-        ac_sys.mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *base = ac_sys.mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (base == MAP_FAILED) {
         return -errno;
     }

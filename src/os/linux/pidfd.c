@@ -1,4 +1,5 @@
-/* pidfd.c - processes by descriptor, which no other process can come to be in the meantime; and how one died. */
+/* pidfd.c - processes by descriptor, which no other process can come to be in the meantime; and how one died.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,16 +32,13 @@ bool ac_pidfd_ended(int pidfd) {
     return ac_sys.poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
 }
 
-/* exit_code is the 52nd field of stat, the last; comm, the second, may hold anything but ends at the last ')'.
- * The kernel shows it as soon as the process has begun to exit: state and flags (PF_EXITING) say whether. */
+/* exit_code is the 52nd field of stat, the last; comm, the second, may hold anything but ends at the last
+ * ')'. The kernel shows it as soon as the process has begun to exit: state and flags (PF_EXITING) say
+ * whether. */
 int ac_process_exit_status(pid_t pid, int *ret_status) {
     char path[32];
     char text[1024];
-    enum {
-        FLAGS = 9,
-        EXIT_CODE = 52,
-        PF_EXITING = 4
-    };
+    enum { FLAGS = 9, EXIT_CODE = 52, PF_EXITING = 4 };
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     int got = ac__read_small(path, text, sizeof(text));
     if (got < 0) {
