@@ -186,7 +186,7 @@ static int measure(const size_t *sizes, uint32_t count, uint64_t limit, uint64_t
 }
 
 /* Lock held. First what is free, then what the other side has given back, then new spans. */
-static int take_room(struct ac__side *side, uint64_t size, uint32_t *ret_record) {
+int ac__room_take(struct ac__side *side, uint64_t size, uint32_t *ret_record) {
     uint32_t spans = (uint32_t)((size + AC__SPAN - 1) / AC__SPAN);
     uint32_t first;
     side->drain(side);
@@ -242,7 +242,7 @@ static int reserve(struct ac__side *side, const size_t *sizes, uint32_t count, u
         return -ENOMEM;
     }
     pthread_mutex_lock(&side->lock);
-    error = take_room(side, size, &record);
+    error = ac__room_take(side, size, &record);
     if (error == 0) {
         block->record = record;
         block->offset = side->heap.extents[record].offset;

@@ -137,6 +137,7 @@ void ac__worker_suspect(struct ac_pool *pool, uint32_t worker); /* kill it: it w
 
 /* --- pool.c (with the lock held) */
 void ac__pool_break(struct ac_pool *pool);
+int ac__kill(struct ac_pool *pool, int worker, int signal);
 
 /* --- supervisor.c */
 int ac__supervise(struct ac_pool *pool); /* start the thread, once; lock held */

@@ -145,7 +145,7 @@ void ac_pool_break(struct ac_pool *pool) {
     }
 }
 
-static int kill_some(struct ac_pool *pool, int worker, int signal) {
+int ac__kill(struct ac_pool *pool, int worker, int signal) {
     int error = -ESRCH;
     for (int i = 0; i < AC_POOL_WORKERS; i++) {
         struct ac__peer *peer = &pool->peers[i];
@@ -162,7 +162,7 @@ int ac_pool_kill(struct ac_pool *pool, int worker, int signal) {
         return -ECHILD;
     }
     pthread_mutex_lock(&pool->side.lock);
-    int error = kill_some(pool, worker, signal);
+    int error = ac__kill(pool, worker, signal);
     pthread_mutex_unlock(&pool->side.lock);
     return error;
 }
@@ -170,7 +170,6 @@ int ac_pool_kill(struct ac_pool *pool, int worker, int signal) {
 static void stop_supervisor(struct ac_pool *pool) {
     pthread_mutex_lock(&pool->side.lock);
     pool->stopping = pool->closing = pool->broken = true;
-    kill_some(pool, -1, SIGKILL);
     bool running = pool->supervised;
     ac__supervisor_ring(pool);
     pthread_mutex_unlock(&pool->side.lock);

@@ -36,19 +36,16 @@ static uint64_t ring_size(uint32_t ring) {
 }
 
 static int ring_new(struct ac__side *side, uint32_t ring, uint64_t *ret_offset) {
-    struct ac_message message;
-    size_t size = ring_size(ring) * sizeof(uint32_t);
-    int error = ac__block_reserve(side, &size, 1, &message);
-    if (error < 0) {
-        return error;
+    uint32_t record;
+    int error = ac__room_take(side, ring_size(ring) * sizeof(uint32_t), &record);
+    if (error == 0) {
+        *ret_offset = side->heap.extents[record].offset; /* never freed: lives as long as the segment */
     }
-    *ret_offset = (uint64_t)((char *)message.parts[0].data - side->segment.base);
-    ac__block_sent(&message); /* never freed: lives as long as the segment */
-    return 0;
+    return error;
 }
 
 int ac__queue_init(struct ac__side *side, struct ac__queue *queue) {
-    uint64_t offset;
+    uint64_t offset = 0;
     int error = ring_new(side, 0, &offset);
     if (error < 0) {
         return error;
@@ -71,7 +68,7 @@ static uint64_t head_position(const struct ac__queue *queue, uint64_t head) {
 static int grow(struct ac__side *side, struct ac__queue *queue) {
     struct ac__head *head = side->segment.head;
     uint32_t ring = queue->ring + 1;
-    uint64_t offset;
+    uint64_t offset = 0;
     if (ring >= AC__RINGS) {
         return -ENOMEM;
     }

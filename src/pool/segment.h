@@ -73,6 +73,8 @@ void ac__side_unref(struct ac__side *side);
 /* We are in a forked child of the process that made it: hands off. */
 bool ac__side_foreign(const struct ac__side *side);
 
+/* Lock held: room on our heap, drained and grown as need be. 0 or -ENOMEM. */
+int ac__room_take(struct ac__side *side, uint64_t size, uint32_t *ret_record);
 /* Room for parts of these sizes: the block's head and sizes are written. Lock not held. 0, -ENOMEM, -E2BIG.
  */
 int ac__block_reserve(struct ac__side *side, const size_t *sizes, uint32_t count, struct ac_message *ret);

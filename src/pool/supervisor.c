@@ -216,6 +216,9 @@ static void *supervise(void *arg) {
         size_t count;
         entries[0] = (struct ac_futex_wait_entry){&pool->control, ac_load_acquire(&pool->control)};
         entries[1] = (struct ac_futex_wait_entry){attach_bell, ac_load_acquire(attach_bell)};
+        if (pool->stopping) {
+            ac__kill(pool, -1, SIGKILL); /* here too: one may just have been started */
+        }
         int moving = look_round(pool); /* what changes after the bells were read wakes us */
         if (pool->stopping && moving == 0 && pool->alive == 0) {
             break;
