@@ -45,6 +45,12 @@ int ac_process_exit_status(pid_t pid, int *ret_status);
  */
 int ac_die_with_parent(pid_t parent);
 
+/* --- place.c */
+int ac_cpu_now(void); /* the CPU that we are on; a hint */
+/* Move the calling thread to any other CPU that it may use; what it may use is left as it is. -ESRCH: there
+ * is none. */
+int ac_cpu_leave(int cpu);
+
 /* --- socket.c */
 enum { AC_SOCKET_FDS = 16 };
 int ac_socket_pair(int ret_fds[2]); /* SOCK_SEQPACKET, close-on-exec */

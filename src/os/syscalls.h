@@ -65,6 +65,7 @@ struct ac_sys {
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     ssize_t (*recvmsg)(int fd, struct msghdr *message, int flags);
     int (*prctl)(int option, unsigned long arg);
+    int (*sched_setaffinity)(pid_t pid, size_t size, const cpu_set_t *set);
 };
 extern struct ac_sys ac_sys;
 

@@ -68,10 +68,12 @@ static void task_died(struct ac_pool *pool, uint32_t index, uint32_t word, const
 /* Everything that the dead worker ever claimed and that still has a slot. */
 static void settle_task(struct ac_pool *pool, uint32_t index, struct ac_death *death) {
     struct ac__task *task = &pool->tasks[index];
+    if (!(task->live || task->released) || task->corrupt || task->worker >= 0) {
+        return;
+    }
     ac_futex *state = &ac__slot_of(pool, index)->state;
     uint32_t word = ac_load_acquire(state);
-    if (!(task->live || task->released) || task->corrupt || task->worker >= 0 ||
-        ac__worker_of(word) != (uint32_t)death->worker) {
+    if (ac__worker_of(word) != (uint32_t)death->worker) {
         return;
     }
     if (ac__phase(word) == AC_TASK_RUNNING) {

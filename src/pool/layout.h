@@ -134,6 +134,7 @@ struct ac__head {
     _Alignas(64) _Atomic uint64_t queue_head;
     /* Sleep and wake-up */
     _Alignas(64) _Atomic uint64_t spinner; /* W: id + 1 of the one that spins, and since when (us) << 16 */
+    _Atomic int32_t parent_cpu;            /* P: where it submitted last; a hint */
     ac_futex attach_bell;                  /* W: counts attaches; the supervisor sleeps on it */
     _Atomic uint64_t idle[AC__IDLE_WORDS]; /* W sets its bit before it sleeps, the waker clears it */
     /* Bells and lists to the parent */

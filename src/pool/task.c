@@ -158,6 +158,7 @@ int ac_pool_submit(struct ac_pool *pool, const struct ac_task_out *out, uint64_t
         return error;
     }
     ac__block_sent(message);
+    ac_store_relaxed(&pool->side.segment.head->parent_cpu, ac_cpu_now());
     if (!out->more) {
         ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, now));
     }

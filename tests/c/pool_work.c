@@ -262,8 +262,8 @@ size_t work_result(struct ac_pool *pool, uint64_t ticket, void *buffer, size_t s
     assert_int_equal(wait_for(pool, ticket), 0);
     assert_int_equal(ac_pool_take(pool, ticket, &result), 0);
     assert_int_equal(result.state, AC_TASK_DONE);
-    if (result.message.count > 0) {
-        got = result.message.parts[0].size;
+    got = result.message.count > 0 ? result.message.parts[0].size : 0;
+    if (got > 0 && buffer != NULL) {
         memcpy(buffer, result.message.parts[0].data, ac_min(got, size));
     }
     ac_message_clear(&result.message);

@@ -102,4 +102,5 @@ struct ac_sys ac_sys = {
     .sendmsg = sendmsg,
     .recvmsg = recvmsg,
     .prctl = sys_prctl,
+    .sched_setaffinity = sched_setaffinity,
 };
