@@ -201,6 +201,8 @@ int ac_pool_state(struct ac_pool *pool, uint64_t ticket, enum ac_task_state *ret
 int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns);
 /* QUEUED to CANCELLED: 0. -EBUSY: it runs or is over. */
 int ac_pool_cancel(struct ac_pool *pool, uint64_t ticket);
+/* The same for every task that no worker has claimed. Returns how many. */
+int ac_pool_cancel_queued(struct ac_pool *pool);
 
 enum ac_death_kind {
     AC_DEATH_CRASH = 1,  /* by signal or exit without leaving in order */

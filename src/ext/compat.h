@@ -28,13 +28,17 @@
 
 /* --- per-object locks: the GIL is the lock where there is one */
 #if PY_VERSION_HEX >= 0x030D0000
-#define AC_LOCK(object)   Py_BEGIN_CRITICAL_SECTION(object)
+#define AC_LOCK(object)                                                                                      \
+    (void)(object);                                                                                          \
+    Py_BEGIN_CRITICAL_SECTION(object)
 #define AC_UNLOCK(object) Py_END_CRITICAL_SECTION()
 #else
 #define AC_LOCK(object)                                                                                      \
     {                                                                                                        \
         (void)(object);
-#define AC_UNLOCK(object) }
+#define AC_UNLOCK(object)                                                                                    \
+    (void)(object);                                                                                          \
+    }
 #endif
 
 /* --- slots of a module that uses no GIL and may live in several interpreters */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/base.h"
 
@@ -55,6 +56,7 @@ int ac__forker_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned 
     struct ac__forker *forker = arg;
     pthread_mutex_lock(&forker->lock);
     forker->spawn = *spawn;
+    forker->spawn.guard = getpid();
     forker->step = FORK_WANTED;
     ac_pool_wake_done(*forker->pool);
     while (forker->step != FORK_ANSWERED && !forker->stopped)

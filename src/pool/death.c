@@ -149,4 +149,8 @@ void ac__worker_gone(struct ac_pool *pool, uint32_t worker) {
     *peer = (struct ac__peer){.pidfd = -1, .incarnation = peer->incarnation + 1};
     ac_add_release(&pool->peers_bell, 1);
     ac_futex_wake(&pool->peers_bell, INT_MAX);
+    if (pool->closing || pool->broken) { /* next_done's caller may wait for the end */
+        pool->woken++;
+        ac__done_ring(pool);
+    }
 }
