@@ -36,6 +36,9 @@ int ac_pool_create(const struct ac_pool_options *options, struct ac_pool **ret_p
         return error;
     }
     pool->options = *options;
+    for (int i = 0; i < AC_POOL_WORKERS; i++) {
+        pool->peers[i].pidfd = -1;
+    }
     pool->side.keep_bytes = options->keep_bytes != 0 ? options->keep_bytes : keep_default();
     pool->side.give_back = ac__pool_give_back;
     pool->side.drain = ac__pool_drain;
@@ -275,8 +278,8 @@ int ac_pool_workers(struct ac_pool *pool, struct ac_worker_info *infos, int cap)
     for (uint32_t worker = 0; worker < AC_POOL_WORKERS; worker++) {
         const struct ac__peer *peer = &pool->peers[worker];
         const struct ac__seat *seat = &pool->side.segment.seats[worker];
-        if (peer->life != AC__LIFE_STARTING && peer->life != AC__LIFE_ATTACHED) {
-            continue;
+        if ((peer->life != AC__LIFE_STARTING && peer->life != AC__LIFE_ATTACHED) || peer->pidfd < 0) {
+            continue; /* pidfd: it is being spawned, its pid is not known yet */
         }
         if (count < cap) {
             infos[count] = (struct ac_worker_info){.worker = (int)worker,

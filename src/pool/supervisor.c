@@ -80,6 +80,10 @@ static void spawn_one(struct ac_pool *pool) {
     memset((void *)seat, 0, sizeof(*seat));
     ac_store_release(&seat->state, AC__SEAT_STARTING);
     ac_store_release(&head->seats_used, ac_max(ac_load_relaxed(&head->seats_used), worker + 1));
+    /* It may take tasks before we are told its pid. */
+    struct ac__peer *peer = &pool->peers[worker];
+    *peer = (struct ac__peer){.life = AC__LIFE_STARTING, .pidfd = -1, .incarnation = peer->incarnation};
+    pool->alive++;
     AC_KILL_POINT(P_SPAWNING);
     pthread_mutex_unlock(&pool->side.lock);
     int error = pool->options.spawn(pool->options.spawn_arg, &spawn, &spawned);
@@ -87,15 +91,13 @@ static void spawn_one(struct ac_pool *pool) {
     AC_KILL_POINT(P_SPAWNED);
     if (error < 0) {
         ac_store_release(&seat->state, AC__SEAT_EMPTY);
+        peer->life = AC__LIFE_NONE;
+        pool->alive--;
         spawn_failed(pool, error);
         return;
     }
-    struct ac__peer *peer = &pool->peers[worker];
-    *peer = (struct ac__peer){.life = AC__LIFE_STARTING,
-                              .pid = spawned.pid,
-                              .pidfd = spawned.pidfd,
-                              .incarnation = peer->incarnation};
-    pool->alive++;
+    peer->pid = spawned.pid;
+    peer->pidfd = spawned.pidfd;
     pool->stats.spawns++;
 }
 
