@@ -19,6 +19,7 @@
 
 struct ac_sys {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    DIR *(*opendir)(const char *path);
     int (*close)(int fd);
     ssize_t (*read)(int fd, void *buffer, size_t size);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);

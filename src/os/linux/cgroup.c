@@ -78,12 +78,15 @@ static bool locate(const char *root, const char *cgroups, const char *mounts, co
     }
     size_t shown = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);
     const char *below = path;
-    if (strncmp(path, mount_root, shown) == 0) {
+    if (strncmp(path, mount_root, shown) == 0 && (path[shown] == '/' || path[shown] == '\0')) {
         below += shown; /* the mount shows the hierarchy from mount_root on */
     } else if (strncmp(path, "/..", 3) == 0) {
         below = ""; /* outside our cgroup namespace: what we see is above or beside it */
     }
     int len = snprintf(ret->dir, sizeof(ret->dir), "%s%s", root, mount);
+    if (len < 0 || (size_t)len >= sizeof(ret->dir)) {
+        return false;
+    }
     ret->mount_len = (size_t)len;
     ret->v2 = controller == NULL;
     if (strcmp(below, "/") != 0) {
@@ -97,7 +100,11 @@ static bool find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
     char path[PATH_MAX];
     struct ac_buf cgroups = {0};
     struct ac_buf mounts = {0};
-    snprintf(path, sizeof(path), "%s/proc/%d/cgroup", root, (int)pid);
+    if (pid) {
+        snprintf(path, sizeof(path), "%s/proc/%d/cgroup", root, (int)pid);
+    } else {
+        snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    }
     int err = ac__read_whole(path, 1u << 20, &cgroups);
     snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
     err = err ? err : ac__read_whole(path, 4u << 20, &mounts);
@@ -133,33 +140,44 @@ static double quota_of(const char *dir, bool v2) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-double ac__cgroup_quota(pid_t pid, const char *root, char *ret_path, size_t size) {
-    struct hierarchy at;
+/* Walk from the process's own cgroup up to the mount point. Returns the tightest quota and leaves in at->dir
+ * the cgroup that sets it (the process's own when none does). */
+static double find_tightest(struct hierarchy *at) {
     double tightest = 0;
-    ret_path[0] = '\0';
-    if (!find_hierarchy(pid, root, &at)) {
-        return 0;
-    }
-    for (size_t len = strlen(at.dir); len >= at.mount_len;) {
-        double quota = quota_of(at.dir, at.v2);
+    size_t found = strlen(at->dir);
+    char dir[PATH_MAX];
+    ac_copy(dir, sizeof(dir), at->dir);
+    for (size_t len = strlen(dir); len >= at->mount_len; len = strlen(dir)) {
+        double quota = quota_of(dir, at->v2);
         if (quota > 0 && (tightest == 0 || quota < tightest)) {
             tightest = quota;
-            ac_copy(ret_path, size, at.dir + strlen(root));
+            found = len;
         }
-        char *slash = strrchr(at.dir, '/');
-        if (!slash || slash == at.dir) {
+        char *slash = strrchr(dir, '/');
+        if (!slash || slash == dir) {
             break;
         }
         *slash = '\0';
-        len = strlen(at.dir);
     }
+    at->dir[found] = '\0';
+    return tightest;
+}
+
+double ac__cgroup_quota(pid_t pid, const char *root, char *ret_path, size_t size) {
+    struct hierarchy at;
+    double tightest = find_hierarchy(pid, root, &at) ? find_tightest(&at) : 0;
+    ac_copy(ret_path, size, tightest > 0 ? at.dir + strlen(root) : "");
     return tightest;
 }
 
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns) {
     struct hierarchy at;
     char text[2048];
-    if (!find_hierarchy(pid, root, &at) || read_in(at.dir, "cpu.stat", text, sizeof(text)) <= 0) {
+    if (!find_hierarchy(pid, root, &at)) {
+        return -ENOENT;
+    }
+    find_tightest(&at); /* the kernel counts throttling where the quota is */
+    if (read_in(at.dir, "cpu.stat", text, sizeof(text)) <= 0) {
         return -ENOENT;
     }
     const char *count = strstr(text, "nr_throttled ");

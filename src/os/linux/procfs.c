@@ -150,7 +150,7 @@ static int parse_stat(char *text, struct ac_stat *ret) {
     };
     char *open = strchr(text, '(');
     char *close = strrchr(text, ')');
-    if (!open || !close || close < open || close[1] != ' ') {
+    if (!open || !close || close < open || close[1] != ' ' || close[2] == '\0' || close[3] != ' ') {
         return -EIO;
     }
     struct ac_stat stat = {.cpu = -1};
@@ -244,7 +244,7 @@ void ac__parse_cpu_list(const char *text, cpu_set_t *ret) {
 
 int ac_task_status(pid_t pid, pid_t tid, struct ac_status *ret) {
     char path[64];
-    char text[4096];
+    char text[16384]; /* the line of groups alone may take thousands */
     snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
     int got = ac__read_small(path, text, sizeof(text));
     if (got <= 0) {
@@ -284,7 +284,7 @@ int ac_task_comm(pid_t pid, pid_t tid, char *buffer, size_t size) {
 int ac_process_tasks(pid_t pid, pid_t *tids, size_t cap, size_t *ret_count) {
     char path[32];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
+    DIR *dir = ac_sys.opendir(path);
     if (!dir) {
         return gone(errno);
     }
@@ -318,7 +318,7 @@ int ac_process_children(pid_t pid, pid_t *pids, size_t cap, size_t *ret_count) {
     struct ac_buf text = {0};
     size_t count = 0;
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
+    DIR *dir = ac_sys.opendir(path);
     if (!dir) {
         return gone(errno);
     }

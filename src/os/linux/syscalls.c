@@ -32,6 +32,7 @@ static int sys_getrlimit(int resource, struct rlimit *ret) {
 
 struct ac_sys ac_sys = {
     .openat = sys_openat,
+    .opendir = opendir,
     .close = close,
     .read = read,
     .pread = pread,
