@@ -14,6 +14,7 @@ void ac_account_add(struct ac_account *into, const struct ac_account *from) {
     into->alive_ns += from->alive_ns;
     into->run_ns += from->run_ns;
     into->delay_ns += from->delay_ns;
+    into->blind_ns += from->blind_ns;
     into->samples += from->samples;
     into->cpu_samples += from->cpu_samples;
     for (int i = 0; i < AC_STATE_COUNT; i++)
@@ -29,6 +30,12 @@ static int64_t run_of(const struct ac_account *row) {
     return ac_min(ac_max(row->run_ns, 0), ac_max(row->alive_ns, 0));
 }
 
+/* Of a Python's thread, the CPU time that its samples do not explain: native, but for their noise. What no
+ * tick could have seen was not native for all we know. */
+static int64_t rest_of(const struct ac_account *row) {
+    return run_of(row) - ac_min(ac_max(row->blind_ns, 0), run_of(row)) - row->weight_ns[AC_PYTHON];
+}
+
 static bool is_pooled(const struct ac_account *row) {
     return !row->unreadable && (row->weight_ns[AC_PYTHON] > 0 || row->cpu_samples < SURE_SAMPLES);
 }
@@ -41,7 +48,7 @@ static void measure_pool(const struct ac_account *rows, size_t count, int64_t *r
     for (size_t i = 0; i < count; i++) {
         if (!is_pooled(&rows[i]))
             continue;
-        int64_t rest = run_of(&rows[i]) - rows[i].weight_ns[AC_PYTHON];
+        int64_t rest = rest_of(&rows[i]);
         seen += rows[i].cpu_samples;
         native += rest;
         claims += ac_max(rest, 0);
@@ -59,7 +66,7 @@ static void split_cpu(const struct ac_account *row, int64_t native, int64_t clai
     }
     int64_t own = run;
     if (is_pooled(row)) {
-        own = ac_max(run - row->weight_ns[AC_PYTHON], 0);
+        own = ac_max(rest_of(row), 0);
         own = claims > 0 ? ac_min(share(native, own, claims), run) : 0;
     }
     states[AC_NATIVE] += own;

@@ -14,8 +14,9 @@
 
 /* One thread, or the sum of several. A zeroed struct is an empty one. */
 struct ac_account {
-    int64_t alive_ns, run_ns;          /* exact */
-    int64_t delay_ns;                  /* runnable without a CPU: exact, or at least this much */
+    int64_t alive_ns, run_ns; /* exact */
+    int64_t delay_ns;         /* runnable without a CPU: exact, or at least this much */
+    int64_t blind_ns;         /* CPU time that no tick could have seen: before a scan found the thread */
     int64_t weight_ns[AC_STATE_COUNT]; /* the time that samples stand for, by the state they saw */
     int64_t samples, cpu_samples;      /* all; those on a CPU */
     bool unreadable;                   /* no GIL could be read: all CPU time is `cpu_state` */

@@ -107,9 +107,10 @@ struct ac__process {
     bool forked;       /* from a process that we follow, no exec since */
     bool describe;     /* argv and exe are to be read (again) */
     pid_t pid, ppid;
-    uint32_t row, merged_row;       /* in the profile; AC__NONE */
-    struct ac_process info;         /* until it has a row, and its last values after */
-    uint32_t threads, first_thread; /* alive; AC__NONE */
+    uint32_t row, merged_row;        /* in the profile; AC__NONE */
+    struct ac_process info;          /* until it has a row, and its last values after */
+    uint32_t threads, first_thread;  /* alive; AC__NONE */
+    uint32_t threads_ever, only_row; /* the row of its last thread to end */
     int64_t born_ns, exe_checked_ns;
     char exe[256];
     int describe_tries;
@@ -118,6 +119,7 @@ struct ac__process {
     int64_t run_sum_ns;                            /* of its ended threads */
 
     int64_t links, scan_ns; /* without the ring */
+    int64_t churn_ns;       /* a scan or a look last found that threads had come or gone */
     int64_t children_ns;
 
     enum ac__runtime runtime;
@@ -125,7 +127,7 @@ struct ac__process {
     int64_t open_ns, open_step_ns; /* next attempt, and how long after it the one that follows */
     int64_t map_ns, map_step_ns;   /* the same for ac_py_threads */
     uint32_t holder_func;          /* that the main GIL's holder was last seen in; AC__NONE */
-    uint32_t waiters;              /* of a GIL, at the last look */
+    int bad_reads;                 /* of the GILs, in a row */
     bool free_threaded;
 };
 
@@ -208,6 +210,8 @@ void ac__runtime_reset(struct ac_sampler *sampler,
                        struct ac__process *process);               /* after exec, or at its end */
 void ac__runtime_rescan(struct ac__process *process, int64_t now); /* its set of threads changed */
 
+void ac__runtime_settle_boot(struct ac_sampler *sampler,
+                             struct ac__thread *thread); /* its start was Python's */
 void ac__runtime_count(struct ac_sampler *sampler, const struct ac__process *process); /* its errors so far */
 
 /* --- watch.c */
