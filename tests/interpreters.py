@@ -51,7 +51,9 @@ PROBE = (
 
 def _ask(prefix: tuple[str, ...], root: str = "") -> Interpreter | None:
     try:
-        answer = subprocess.run([*prefix, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True)
+        answer = subprocess.run(
+            [*prefix, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     name, major, minor, micro, free_threaded = answer.stdout.split()

@@ -408,8 +408,8 @@ static int stack_intern(struct ac_py *py, struct ac_profile *profile, struct ac_
             err = omitted_frame(profile, &frames[kept++]);
             i = count - (AC_MAX_DEPTH - kept);
         } else {
-            err = frame_symbol(py, profile, &plans->frames[i], i == 0 ? request : NULL, &frames[kept++]);
-            i++;
+            err = frame_symbol(py, profile, &plans->frames[i++], kept == 0 ? request : NULL, &frames[kept]);
+            kept += err == 0 && frames[kept] != AC_SHIM;
         }
         if (err < 0)
             return err;

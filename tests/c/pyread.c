@@ -33,6 +33,7 @@ struct reading {
     struct ac_profile *profile;
     struct ac_py_thread threads[THREADS];
     struct ac_py_stack_request requests[THREADS];
+    size_t last[THREADS]; /* sample of each thread's last stack */
     size_t count;
     struct sample *samples;
     size_t sample_count, sample_cap;
@@ -42,19 +43,23 @@ struct reading {
 
 static void sample_add(struct reading *reading, size_t i) {
     const struct ac_py_stack_request *request = &reading->requests[i];
-    if (request->result == 1)
+    if (request->result == 1) {
+        reading->samples[reading->last[i]].count++;
         return;
+    }
     uint64_t key = (uint64_t)(uint32_t)reading->threads[i].native_tid << 16 | (uint64_t)request->kind << 8 |
                    (uint64_t)(uint8_t)-request->result;
     for (size_t k = 0; k < reading->sample_count; k++) {
         if (reading->samples[k].tid_result == key && reading->samples[k].node == request->node) {
             reading->samples[k].count++;
+            reading->last[i] = k;
             return;
         }
     }
     if (ac_grow(&reading->samples, &reading->sample_cap, reading->sample_count + 1,
                 sizeof *reading->samples) < 0)
         abort();
+    reading->last[i] = reading->sample_count;
     reading->samples[reading->sample_count++] = (struct sample){key, request->node, 1};
 }
 
