@@ -60,8 +60,9 @@ struct ac__thread {
     bool resync;            /* records were lost: schedstat knows better than the ring's sums */
     bool unsure;            /* records were lost, and none has come since: on_cpu may be wrong */
     int16_t cpu;
-    int64_t switched_ns;                                    /* of the last switch */
-    int64_t ring_run_ns, ring_delay_ns, ring_delay_read_ns; /* sums; the last: at the last schedstat read */
+    int64_t switched_ns; /* of the last switch */
+    int64_t ring_run_ns, ring_delay_ns, ring_run_read_ns,
+        ring_delay_read_ns; /* sums; the last two: at the last schedstat read */
     int64_t switches_voluntary, switches_forced;
     int64_t stack_run_ns; /* CPU time when its stack was last read */
     struct ac_schedstat base, last;
