@@ -96,6 +96,8 @@ int ac__exact_schedstat(struct ac_sampler *sampler, struct ac__thread *thread) {
     thread->sched_known = true;
     thread->sched_read_ns = sampler->tick_ns;
     thread->ring_run_read_ns = ring_run(thread, sampler->tick_ns);
+    if (!thread->on_cpu)
+        thread->ring_error_ns = now.run_ns - thread->base.run_ns - thread->ring_run_ns;
     thread->ring_delay_read_ns = ring_delay(thread, sampler->tick_ns);
     return 0;
 }
@@ -119,7 +121,7 @@ void ac__exact_total(struct ac_sampler *sampler, struct ac__thread *thread, int6
     int64_t sched_delay = thread->sched_known ? thread->last.delay_ns - thread->base.delay_ns : 0;
     account->alive_ns = ac_max(now - thread->born_ns, INT64_C(0));
     if (sampler->ring) {
-        account->run_ns = ring_run(thread, now);
+        account->run_ns = ac_max(ring_run(thread, now) + thread->ring_error_ns, INT64_C(0));
         if (thread->resync)
             account->run_ns = ac_max(account->run_ns, sched_run);
         int64_t delay = ring_delay(thread, now);

@@ -63,6 +63,7 @@ struct ac__thread {
     int64_t switched_ns; /* of the last switch */
     int64_t ring_run_ns, ring_delay_ns, ring_run_read_ns,
         ring_delay_read_ns; /* sums; the last two: at the last schedstat read */
+    int64_t ring_error_ns;  /* schedstat less the ring's sum, when both were sure */
     int64_t switches_voluntary, switches_forced;
     int64_t stack_run_ns; /* CPU time when its stack was last read */
     struct ac_schedstat base, last;
