@@ -95,8 +95,9 @@ static bool locate(const char *root, const char *cgroups, const char *mounts, co
     return true;
 }
 
-/* Both hierarchies may have the cpu controller mounted; on a hybrid system it is v1's. */
-static bool find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
+/* Both hierarchies may have the cpu controller mounted; on a hybrid system it is v1's. -ENOENT: there is
+ * none. */
+static int find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
     char path[PATH_MAX];
     struct ac_buf cgroups = {0};
     struct ac_buf mounts = {0};
@@ -112,7 +113,7 @@ static bool find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
                           locate(root, ac_buf_text(&cgroups), ac_buf_text(&mounts), NULL, ret));
     ac_buf_free(&cgroups);
     ac_buf_free(&mounts);
-    return found;
+    return err == -ENOMEM ? err : found ? 0 : -ENOENT;
 }
 
 static int read_in(const char *dir, const char *name, char *text, size_t size) {
@@ -163,18 +164,24 @@ static double find_tightest(struct hierarchy *at) {
     return tightest;
 }
 
-double ac__cgroup_quota(pid_t pid, const char *root, char *ret_path, size_t size) {
+int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_path, size_t size) {
     struct hierarchy at;
-    double tightest = find_hierarchy(pid, root, &at) ? find_tightest(&at) : 0;
+    int err = find_hierarchy(pid, root, &at);
+    double tightest = err ? 0 : find_tightest(&at);
+    if (err && err != -ENOENT) {
+        return err;
+    }
+    *ret_quota = tightest;
     ac_copy(ret_path, size, tightest > 0 ? at.dir + strlen(root) : "");
-    return tightest;
+    return 0;
 }
 
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns) {
     struct hierarchy at;
     char text[2048];
-    if (!find_hierarchy(pid, root, &at)) {
-        return -ENOENT;
+    int err = find_hierarchy(pid, root, &at);
+    if (err) {
+        return err;
     }
     find_tightest(&at); /* the kernel counts throttling where the quota is */
     if (read_in(at.dir, "cpu.stat", text, sizeof(text)) <= 0) {

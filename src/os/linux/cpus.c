@@ -33,7 +33,10 @@ int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret) {
     }
     CPU_AND(&limits.set, &limits.set, &online);
     limits.affinity = CPU_COUNT(&limits.set);
-    limits.quota = ac__cgroup_quota(pid, root, limits.quota_path, sizeof(limits.quota_path));
+    int err = ac__cgroup_quota(pid, root, &limits.quota, limits.quota_path, sizeof(limits.quota_path));
+    if (err) {
+        return err;
+    }
     limits.usable = limits.affinity;
     if (limits.quota > 0 && limits.quota < limits.usable) {
         limits.usable = limits.quota;
