@@ -48,8 +48,8 @@ lint: $(VENV)/.test-tools
 
 fmt: $(VENV)/.test-tools
 	git ls-files '*.c' '*.h' | xargs clang-format -i
-	$(VENV)/bin/ruff check --fix python tools tests bench
-	$(VENV)/bin/ruff format python tools tests bench
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
 
 clean:
 	rm -rf build build-* $(VENV)

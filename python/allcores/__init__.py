@@ -1,6 +1,7 @@
 """Why isn't my Python using all my cores?
 
-Today the package carries the ``allcores`` command (a native program); ``python -m allcores`` is the same command.
+Today the package carries the ``allcores`` command (a native program); ``python -m allcores`` is the
+same command.
 """
 
 from importlib.metadata import PackageNotFoundError, version
