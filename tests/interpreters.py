@@ -1,8 +1,8 @@
 """The CPython interpreters of this machine that the tests run against.
 
-Found in PATH, in pyenv's directory and in a Debian root made by tools/get-pythons (run by chroot); one per version and
-kind of build, the newest micro version. ALLCORES_FORKY names another root, ALLCORES_PYTHONS (paths, colon-separated)
-further interpreters.
+Found in PATH, in pyenv's directory and in a Debian root made by tools/get-pythons (run by chroot); one per
+version and kind of build, the newest micro version. ALLCORES_FORKY names another root, ALLCORES_PYTHONS
+(paths, colon-separated) further interpreters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WANTED = [(3, minor) for minor in range(8, 16)]
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One interpreter: `prefix` is the command that starts it, `root` the chroot that it lives in ("" mostly)."""
+    """`prefix` is the command that starts it, `root` the chroot that it lives in ("" mostly)."""
 
     version: tuple[int, int]
     micro: int
@@ -72,9 +72,9 @@ def _candidates() -> list[tuple[tuple[str, ...], str]]:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     root = Path(os.environ.get("ALLCORES_FORKY", cache / "allcores" / "forky"))
     if os.geteuid() == 0 and (root / "usr" / "bin").is_dir():
-        for path in sorted((root / "usr" / "bin").iterdir()):
-            if re.fullmatch(r"python3\.\d+t?", path.name):
-                found.append((("chroot", str(root), "/usr/bin/" + path.name), str(root)))
+        for file in sorted((root / "usr" / "bin").iterdir()):
+            if re.fullmatch(r"python3\.\d+t?", file.name):
+                found.append((("chroot", str(root), "/usr/bin/" + file.name), str(root)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The Python reader (src/probe) on real interpreters: what tests/c/pyread.c shows against programs of known truth."""
+"""The Python reader on real interpreters: what tests/c/pyread.c shows, against programs of known truth."""
 
 from __future__ import annotations
 
@@ -397,7 +397,7 @@ threading.Event().wait()
 def test_gil_holder_and_thread_ids(python: Interpreter, pyread: Path, tmp_path: Path) -> None:
     with program(python, tmp_path, GIL) as (process, _):
         readings = [read(pyread, process.pid, 1) for _ in range(10)]
-        tasks = {int(task) for task in os.listdir(f"/proc/{process.pid}/task")}
+        tasks = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
     holders = set()
     for reading in readings:
         assert {tid for _, _, tid in reading.threads} == tasks
@@ -486,8 +486,7 @@ import time
 n, took = 16, 0.0
 while took < 250e-6:
     n = int(n * 1.2)
-    took = min(time.perf_counter() * 0 + (lambda t: (leaf0(n), time.perf_counter() - t)[1])(time.perf_counter())
-               for _ in range(5))
+    took = min((lambda t: (leaf0(n), time.perf_counter() - t)[1])(time.perf_counter()) for _ in range(5))
 def deep(k):
     if k:
         deep(k - 1)
@@ -557,10 +556,11 @@ def copy_started(python: Interpreter, copy: Path, env: dict[str, str]) -> Iterat
 def shows_spin(pyread: Path, process: subprocess.Popen[str], python: Interpreter) -> None:
     reading = read(pyread, process.pid, 5)
     assert reading.version.startswith(f"{python.version[0]}.{python.version[1]}.")
-    assert [stack.names for stack in reading.shown()][0] == ["spin", "<module>"]
+    assert reading.shown()[0].names == ["spin", "<module>"]
 
 
 STATIC = [found for found in interpreters() if not found.root]
+WITH_COOKIE = [found for found in STATIC if found.version >= (3, 13)]
 
 
 @pytest.mark.parametrize("python", STATIC, ids=lambda found: found.name)
