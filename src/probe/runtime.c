@@ -11,7 +11,7 @@
 #define OPEN_MAX_NS      AC_NS_PER_S
 #define MAP_FIRST_NS     (2 * AC_NS_PER_MS)
 #define MAP_MAX_NS       (250 * AC_NS_PER_MS)
-#define EXE_CHECK_NS     (200 * AC_NS_PER_MS)
+#define EXE_CHECK_NS     (50 * AC_NS_PER_MS)
 enum { MAX_THREAD_STATES = 65536 };
 enum { BAD_READS = 3 }; /* so many in a row: it is not the process that we opened */
 
@@ -236,7 +236,7 @@ static void map_threads(struct ac_sampler *sampler, uint32_t process_slot, int64
 
 void ac__runtime_update(struct ac_sampler *sampler, uint32_t process_slot, int64_t now) {
     struct ac__process *process = &sampler->processes[process_slot];
-    if (!sampler->ring && now - process->exe_checked_ns >= EXE_CHECK_NS / (process->describe ? 100 : 1))
+    if (!sampler->ring && now - process->exe_checked_ns >= (process->describe ? 0 : EXE_CHECK_NS))
         check_exe(sampler, process, now);
     if (process->bad_reads >= BAD_READS)
         replaced(sampler, process, now + OPEN_FIRST_NS);

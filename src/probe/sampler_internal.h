@@ -103,8 +103,7 @@ enum ac__runtime {
 };
 
 struct ac__process {
-    bool used, root, ended;
-    bool same_namespace, namespace_known;
+    bool used, root, same_namespace;
     bool looks_python; /* by its name */
     bool forked;       /* from a process that we follow, no exec since */
     bool describe;     /* argv and exe are to be read (again) */
@@ -181,7 +180,7 @@ struct ac_sampler {
     size_t active_count, active_cap;
     uint32_t scan;
     uint64_t torn, failed; /* of readers that were closed */
-    int64_t last_ring_check_ns, end_checked_ns;
+    int64_t last_ring_check_ns;
 };
 
 /* --- tree.c */

@@ -10,6 +10,9 @@
 
 enum { MAX_IDS = 65536, MAX_TREE = 65536 };
 /* A scan may use this share of our time, so that many threads do not make us slow: 1 / SCAN_SHARE. */
+/* Less than this part of a process's CPU time is no thread that we missed, only clocks read at different
+ * times. */
+enum { MISSING_SHARE = 100 };
 enum { SCAN_SHARE = 200, CHURN_SHARE = 50 };
 #define SCAN_MIN_NS (10 * AC_NS_PER_MS)
 #define SCAN_MAX_NS (200 * AC_NS_PER_MS)
@@ -224,7 +227,7 @@ static int64_t process_cpu(struct ac_sampler *sampler, struct ac__process *proce
     bool whole = sampler->ring && sampler->profile->sampling.lost == 0;
     if (whole)
         return process->run_sum_ns;
-    if (cpu - process->run_sum_ns > AC_NS_PER_MS)
+    if (cpu - process->run_sum_ns > AC_NS_PER_MS + cpu / MISSING_SHARE)
         ac__row_missing(sampler, process, cpu - process->run_sum_ns);
     return ac_max(cpu, process->run_sum_ns);
 }
@@ -361,6 +364,14 @@ static int list_ids(struct ac_sampler *sampler, pid_t pid, int (*list)(pid_t, pi
     }
 }
 
+/* A directory that is read while threads end may skip one that lives: ask it. */
+static bool is_gone(struct ac_sampler *sampler, struct ac__thread *thread) {
+    struct ac_stat stat;
+    if (!ac__task_ready(sampler, thread) || ac_task_stat(&thread->task, &stat) < 0)
+        return true;
+    return stat.state == 'X' || stat.state == 'Z';
+}
+
 int ac__tree_scan(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     size_t count;
     int r = list_ids(sampler, sampler->processes[slot].pid, ac_process_tasks, &count);
@@ -376,7 +387,7 @@ int ac__tree_scan(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     }
     for (uint32_t i = sampler->processes[slot].first_thread, next; i != AC__NONE; i = next) {
         next = sampler->threads[i].next;
-        if (sampler->threads[i].scan != scan)
+        if (sampler->threads[i].scan != scan && is_gone(sampler, &sampler->threads[i]))
             ac__tree_end_thread(sampler, i, middle);
     }
     return 0;

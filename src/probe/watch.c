@@ -17,6 +17,10 @@ enum { IDLE_SHARE = 16 };
 /* From a thread's being pushed off its CPU by our waking up to our reading the clock: less than this. */
 #define OWN_SWITCH_NS (200 * AC_NS_PER_US)
 #define SCHEDSTAT_NS  (100 * AC_NS_PER_MS)
+/* The kernel brings a running thread's totals up to date at its own ticks; more often tells nothing. What a
+ * thread uses after its last read is only in its process's clock, so without the ring it is read as often as
+ * it helps. */
+#define CPU_TIME_NS (4 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 
@@ -127,8 +131,7 @@ static bool look_without_ring(struct ac_sampler *sampler, struct ac__thread *thr
     thread->dirty = false;
     thread->running = thread->call.running;
     thread->idle_from_ns = thread->next_look_ns = now;
-    bool young = now - thread->born_ns < AC__YOUNG_NS; /* may end before we look again */
-    if (!slept && (!thread->running || young || now - thread->sched_read_ns >= SCHEDSTAT_NS))
+    if (!slept && (!thread->running || now - thread->sched_read_ns >= CPU_TIME_NS))
         ac__exact_schedstat(sampler, thread);
     struct ac_stat stat;
     if (thread->running && now - thread->cpu_read_ns >= SCHEDSTAT_NS &&
