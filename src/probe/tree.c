@@ -547,6 +547,9 @@ int ac__tree_attach(struct ac_sampler *sampler, pid_t pid) {
     r = attach_process(sampler, pid, stat.ppid);
     if (r < 0)
         return r;
+    uint32_t root;
+    if (ac_map_get(&sampler->by_pid, (uint64_t)pid, &root))
+        ac__row_process(sampler, &sampler->processes[root]); /* the first row, whoever ends first */
     sampler->reaped_base_ns = ac_ticks_to_ns(stat.cutime_ticks + stat.cstime_ticks);
     if (sampler->options.children)
         attach_children(sampler);
