@@ -19,6 +19,7 @@ import pytest
 from interpreters import Interpreter, interpreters
 
 ROOT = Path(__file__).parent.parent
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 MAX_DEPTH = 192  # AC_MAX_DEPTH
 
 
@@ -44,6 +45,7 @@ class Reading:
         default_factory=list
     )  # interpreter, enabled, held, holder
     stacks: list[Stack] = field(default_factory=list)
+    waits: list[tuple[int, int]] = field(default_factory=list)  # native tid, interpreter
     torn: int = 0
     failed: int = 0
 
@@ -61,6 +63,8 @@ def parse(text: str) -> Reading:
             reading.threads.append((rest[0], int(rest[1]), int(rest[2])))
         elif kind == "gil":
             reading.gils.append((int(rest[0]), rest[1] == "1", rest[2] == "1", rest[3]))
+        elif kind == "wait":
+            reading.waits.append((int(rest[0]), int(rest[1])))
         elif kind == "stack":
             frames = [re.fullmatch(r"(.*):(.*):(-?\d+)", frame) for frame in rest[4].split(";") if frame]
             parts = [(match[1], match[2], int(match[3])) for match in frames if match]
@@ -399,6 +403,7 @@ def test_gil_holder_and_thread_ids(python: Interpreter, pyread: Path, tmp_path: 
         readings = [read(pyread, process.pid, 1) for _ in range(10)]
         tasks = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
     holders = set()
+    waiters = {wait for reading in readings for wait in reading.waits}
     for reading in readings:
         assert {tid for _, _, tid in reading.threads} == tasks
         assert len(reading.gils) == 1
@@ -407,8 +412,12 @@ def test_gil_holder_and_thread_ids(python: Interpreter, pyread: Path, tmp_path: 
         assert not (held and python.free_threaded)
         if held:
             holders.add({tstate: tid for tstate, _, tid in reading.threads}[holder])
-    if not python.free_threaded:
+    if python.free_threaded:
+        assert not waiters
+    else:
         assert holders and holders <= tasks - {process.pid}
+        # Two of three wait at any time, and sleep in a futex of the GIL; the main thread sleeps in another.
+        assert waiters and waiters <= {(tid, 0) for tid in tasks - {process.pid}}
 
 
 CHURN = """\
@@ -597,6 +606,19 @@ def test_in_a_pid_namespace(python: Interpreter, pyread: Path, tmp_path: Path) -
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         reading = read(pyread, int(children[0]), 5)
     assert sorted(tid for _, _, tid in reading.threads) == [1, 2, 3, 4]
+
+
+OLD = [path for pattern in ("2.7*", "3.6*", "3.7*") for path in PYENV.glob(pattern + "/bin/python")]
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.parent.parent.name)
+def test_older_versions_are_named_and_refused(path: Path, pyread: Path) -> None:
+    with started([str(path), "-u", "-c", "import time; print('ready'); time.sleep(60)"]) as process:
+        answer = subprocess.run([pyread, str(process.pid)], capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    error, version = answer.stderr.split()
+    assert int(error) == errno.ENOTSUP
+    assert version.startswith(".".join(path.parent.parent.name.split(".")[:2]) + ".")
 
 
 def test_what_is_not_python(pyread: Path) -> None:
