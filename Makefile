@@ -3,8 +3,17 @@
 # PYTHON=python3.13 picks the interpreter that allcores is installed with (3.11 or newer).
 
 SHELL := bash
-PYTHON ?= $(shell tools/find-python)
+PYTHON ?=
 VENV   := .venv
+# Another interpreter than that of the .venv: the .venv is made anew.
+ifneq ($(PYTHON),)
+ifneq ($(wildcard $(VENV)/bin/python),)
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
+ifneq ($(shell $(PYTHON) $(WHICH)),$(shell $(VENV)/bin/python $(WHICH)))
+$(shell rm -rf $(VENV) build/wheel)
+endif
+endif
+endif
 SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
 
 .PHONY: all demo test test-all lint fmt check-c pythons clean
@@ -12,14 +21,13 @@ SOURCES = $(shell find include src python web meson.build meson.options pyprojec
 all: $(VENV)/.installed
 
 $(VENV)/bin/python:
-	tools/setup build
-	@test -n "$(PYTHON)" || { echo "allcores: needs Python 3.11 or newer with venv; set PYTHON=" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	tools/setup build $(PYTHON)
+	python=$$(tools/find-python $(PYTHON)) && "$$python" -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q meson meson-python ninja
 
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps \
-		--force-reinstall -Cbuild-dir=build .
+		--force-reinstall --config-settings=build-dir=build/wheel .
 	@touch $@
 
 demo: all
