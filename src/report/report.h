@@ -20,6 +20,8 @@ int ac_report_text(const struct ac_profile *profile, const struct ac_diagnosis *
                    const struct ac_text_style *style, struct ac_buf *buf);
 int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
                    struct ac_buf *buf);
+/* A snapshot (ac_snapshot) for programs. */
+int ac_report_dump_json(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_gecko(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_speedscope(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
