@@ -173,7 +173,7 @@ static int bytecode_read(const struct ac_py *py, const uint8_t *head, struct ac_
 }
 
 static int func_intern(struct ac_py *py, struct ac_profile *profile, struct ac_code *code) {
-    char name[AC_MAX_STRING + 1], file[AC_MAX_STRING + 1];
+    char name[AC_MAX_STRING + 1] = "", file[AC_MAX_STRING + 1] = "";
     int err = ac__text_read(py, code->qualname ? code->qualname : code->name, name, sizeof name);
     if (err == 0)
         err = ac__text_read(py, code->filename, file, sizeof file);

@@ -160,7 +160,8 @@ static bool tid_offset_fits(struct ac_py *py, const struct found *found, int32_t
     size_t count = 0;
     for (size_t i = 0; i < found->len && count < AC_COUNT(seen); i++) {
         int32_t tid;
-        if (ac_vm_read(py->pid, found->items[i].pthread_id + (uint64_t)offset, &tid, sizeof tid) < 0 || tid == 0)
+        if (ac_vm_read(py->pid, found->items[i].pthread_id + (uint64_t)offset, &tid, sizeof tid) < 0 ||
+            tid == 0)
             continue; /* ended in between */
         if (!is_task(tids, tid_count, tid) || is_task(seen, count, tid))
             return false;
