@@ -201,10 +201,10 @@ static void states(struct text *t) {
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         total += (double)ns[s] / 1e9;
     }
-    ac_buf_printf(t->buf, "\n  Where %.1f thread-seconds of %u thread%s", total, e->threads,
-                  e->threads == 1 ? "" : "s");
-    if (e->processes > 1) {
-        ac_buf_printf(t->buf, " in %u processes", e->processes);
+    ac_buf_printf(t->buf, "\n  Where %.1f thread-seconds of %u thread%s", total, e->lasting,
+                  e->lasting == 1 ? "" : "s");
+    if (e->threads > e->lasting) {
+        ac_buf_printf(t->buf, " (and %u short-lived)", e->threads - e->lasting);
     }
     ac_buf_printf(t->buf, " went in %.1f s\n", e->wall_s);
     for (int s = 0; s < AC_STATE_COUNT; s++) {

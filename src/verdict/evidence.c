@@ -212,6 +212,8 @@ static void thread_figures(struct builder *b) {
     for (size_t i = 0; i < b->profile->thread_count; i++) {
         const struct ac_thread *thread = &b->profile->threads[i];
         e->threads += thread->merged;
+        e->lasting +=
+            (double)thread->alive_ns / 1e9 >= 0.01 * e->wall_s * thread->merged ? thread->merged : 0;
         e->life += (double)thread->alive_ns / 1e9 / e->wall_s;
         for (int s = 0; s < AC_STATE_COUNT; s++) {
             e->states[s] += (double)thread->states_ns[s] / 1e9 / e->wall_s;
@@ -223,8 +225,22 @@ static void thread_figures(struct builder *b) {
     }
 }
 
+/* The largest share of the run for which one thread of that process wanted Python. */
+static double most_wanting(const struct builder *b) {
+    double most = 0;
+    for (size_t i = 0; i < b->profile->thread_count; i++) {
+        const struct ac_thread *thread = &b->profile->threads[i];
+        double wanted = (double)(thread->states_ns[AC_PYTHON] + thread->states_ns[AC_GIL_WAIT]) / 1e9;
+        if (thread->process == b->evidence->process) {
+            most = ac_max(most, wanted / b->evidence->wall_s / thread->merged);
+        }
+    }
+    return most;
+}
+
 static void process_figures(const struct builder *b) {
     struct ac_evidence *e = b->evidence;
+    double enough = ac_max(0.1, 0.4 * most_wanting(b));
     for (size_t i = 0; i < b->profile->thread_count; i++) {
         const struct ac_thread *thread = &b->profile->threads[i];
         if (thread->process != e->process) {
@@ -238,7 +254,8 @@ static void process_figures(const struct builder *b) {
         double on_cpu = (double)thread->cpu_ns / 1e9 / e->wall_s;
         e->p_threads += thread->merged;
         e->p_used += on_cpu;
-        e->p_wanting += share[AC_PYTHON] + share[AC_GIL_WAIT] >= 0.1 * thread->merged ? thread->merged : 0;
+        bool wants = share[AC_PYTHON] + share[AC_GIL_WAIT] >= enough * thread->merged;
+        e->p_wanting += wants ? thread->merged : 0;
         e->p_native += share[AC_NATIVE] >= 0.1 * thread->merged ? thread->merged : 0;
         e->p_busiest = thread->merged == 1 ? ac_max(e->p_busiest, on_cpu) : e->p_busiest;
     }

@@ -30,6 +30,7 @@ struct ac_evidence {
     double states[AC_STATE_COUNT];          /* average threads in each state, whole tree */
     double life;                            /* average threads alive */
     uint32_t threads, processes;            /* that lived */
+    uint32_t lasting;                       /* threads that lived for a hundredth of the run or more */
     uint32_t python_processes;
     double samples, rate_hz;
     uint32_t limits;
@@ -39,7 +40,7 @@ struct ac_evidence {
     double p_states[AC_STATE_COUNT]; /* average threads in it */
     double p_used;                   /* its cores */
     uint32_t p_threads;              /* its threads */
-    uint32_t p_wanting; /* of them: wanted Python (python + gil_wait) for a tenth of the run or more */
+    uint32_t p_wanting; /* of them: wanted Python (python + gil_wait) for a good part of the run */
     uint32_t p_native;  /* of them: ran native code for a tenth of the run or more */
     double p_busiest;   /* share of the run for which its busiest thread was on a CPU */
     double c_call;      /* share of its python time inside C functions that keep the GIL; -1 not known */

@@ -20,11 +20,13 @@ static double waiting(const struct ac_evidence *e) {
            e->states[AC_OTHER];
 }
 
-/* The share of the run by which the others crowded us out: threads ready to run while others had the CPUs. */
+/* CPUs' worth that others took from us: threads ready to run while others had the CPUs. Threads that take
+ * turns under one GIL can miss no more than what is left of that one turn. */
 static double crowded(const struct ac_evidence *e) {
-    double own = e->used > e->usable ? e->usable : e->used;
-    double free = e->usable - own - fmax(e->others, 0);
-    return fmin(e->states[AC_NO_CPU], fmax(e->others, 0)) - fmax(free, 0);
+    double free = e->usable - fmin(e->used, e->usable) - fmax(e->others, 0);
+    double lost = fmin(e->states[AC_NO_CPU], fmax(e->others, 0)) - fmax(free, 0);
+    bool turns = e->p_wanting >= 2 && e->p_states[AC_GIL_WAIT] >= 0.4;
+    return turns ? fmin(lost, fmax(1 - e->p_states[AC_PYTHON], 0)) : lost;
 }
 
 static enum ac_confidence by_margin(double margin) {
@@ -98,7 +100,8 @@ static void say_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
 
 static void why_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_buf_printf(buf, "%u process%s used %.1f s of CPU time in %.1f s; only cheaper work would make it faster",
+    ac_buf_printf(buf,
+                  "%u process%s used %.1f s of CPU time in %.1f s; only cheaper work would make it faster",
                   e->processes, e->processes == 1 ? "" : "es", e->cpu_s, e->wall_s);
 }
 
