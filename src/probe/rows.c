@@ -267,8 +267,10 @@ static void add_to_row(struct ac_sampler *sampler, const struct ac__thread *thre
     if (row->merged == 0) {
         sums->unreadable = thread->account.unreadable;
         sums->cpu_state = thread->account.cpu_state;
+        sums->on_cpu_exact = thread->account.on_cpu_exact;
     } else {
         sums->unreadable &= thread->account.unreadable;
+        sums->on_cpu_exact &= thread->account.on_cpu_exact;
         row->tid = 0;
         row->name = 0;
         row->main = 0;
@@ -312,6 +314,7 @@ static void settle_start(struct ac_sampler *sampler, const struct ac__process *p
 void ac__row_retire(struct ac_sampler *sampler, struct ac__thread *thread, int64_t now, bool final) {
     ac__exact_total(sampler, thread, now, !final);
     struct ac__process *process = &sampler->processes[thread->process];
+    thread->account.on_cpu_exact = sampler->ring != NULL && !thread->resync;
     set_cpu_state(process, &thread->account);
     settle_start(sampler, process, thread);
     ac__row_flush(sampler, thread, now);
