@@ -95,7 +95,7 @@ def test_the_fix_names_the_users_own_lines(run: Runner, here: Interpreter) -> No
     assert "transform (gil_pool.py:" in verdict["evidence"]
     assert "ProcessPoolExecutor(max_workers=4) as executor:" in verdict["fix"]["code"]
     assert verdict["fix"]["file"].endswith("gil_pool.py")
-    assert verdict["fix"]["line"] == 24
+    assert verdict["fix"]["line"] == 22
     assert 1 < verdict["estimate"]["speedup"] <= report["cpus"]["usable"]
     assert "estimate" in verdict["fix"]["text"]
 

@@ -155,8 +155,9 @@ int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret);
 /* cpu.stat of the cgroup that limits pid (of its own when none does): throttled so far; -ENOENT: no cpu
  * controller. */
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns);
-/* Busy time (all but idle and iowait) of the CPUs in set since boot, from /proc/stat. */
-int ac_cpus_busy_ns(const char *root, const cpu_set_t *set, int64_t *ret_ns);
+/* Busy time (all but idle and iowait) of each CPU since boot, from /proc/stat. */
+int ac_cpus_busy(const char *root, int64_t ret_ns[CPU_SETSIZE]);
+int ac_task_affinity(pid_t tid, cpu_set_t *ret); /* the CPUs that one thread may run on */
 int ac_uname(char *kernel, size_t kernel_size, char *machine, size_t machine_size);
 
 /* --- sched.c */

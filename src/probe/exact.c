@@ -95,6 +95,7 @@ int ac__exact_schedstat(struct ac_sampler *sampler, struct ac__thread *thread) {
     thread->last = now;
     thread->sched_known = true;
     thread->sched_read_ns = sampler->tick_ns;
+    ac__reach_look(sampler, thread);
     thread->ring_run_read_ns = ring_run(thread, sampler->tick_ns);
     if (!thread->on_cpu)
         thread->ring_error_ns = now.run_ns - thread->base.run_ns - thread->ring_run_ns;

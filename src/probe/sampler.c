@@ -75,15 +75,15 @@ static void note_machine(struct ac_sampler *sampler, pid_t pid) {
     }
     struct ac_cpus *cpus = &profile->cpus;
     *cpus = (struct ac_cpus){.machine_busy_ns = -1, .throttled_ns = -1, .throttled_count = -1};
-    sampler->busy_base_ns = sampler->throttled_base_ns = -1;
+    sampler->busy_base_ns[0] = sampler->throttled_base_ns = -1;
     if (ac_cpus_of(pid, "", &sampler->limits) < 0)
         return;
     cpus->online = sampler->limits.online;
     cpus->affinity = sampler->limits.affinity;
     cpus->quota = sampler->limits.quota;
     cpus->usable = sampler->limits.usable;
-    if (ac_cpus_busy_ns("", &sampler->limits.set, &sampler->busy_base_ns) < 0)
-        sampler->busy_base_ns = -1;
+    if (ac_cpus_busy("", sampler->busy_base_ns) < 0)
+        sampler->busy_base_ns[0] = -1;
     if (ac_cgroup_throttled(pid, "", &sampler->throttled_base_count, &sampler->throttled_base_ns) < 0)
         sampler->throttled_base_ns = -1;
 }
@@ -227,11 +227,22 @@ static void finish_cpu(struct ac_sampler *sampler, int64_t child_cpu_ns) {
     profile->cpu_ns = ac_max(profile->cpu_ns, reaped);
 }
 
+/* What everything used of the CPUs that the target could use. */
+static void finish_busy(struct ac_sampler *sampler) {
+    int64_t now[CPU_SETSIZE];
+    int64_t busy = 0;
+    if (sampler->busy_base_ns[0] < 0 || ac_cpus_busy("", now) < 0)
+        return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &sampler->limits.set))
+            busy += ac_max(now[cpu] - sampler->busy_base_ns[cpu], INT64_C(0));
+    sampler->profile->cpus.machine_busy_ns = busy;
+}
+
 static void finish_machine(struct ac_sampler *sampler) {
     struct ac_cpus *cpus = &sampler->profile->cpus;
     int64_t ns, count;
-    if (sampler->busy_base_ns >= 0 && ac_cpus_busy_ns("", &sampler->limits.set, &ns) == 0)
-        cpus->machine_busy_ns = ac_max(ns - sampler->busy_base_ns, INT64_C(0));
+    finish_busy(sampler);
     pid_t pid = sampler->root_gone ? getpid() : sampler->root_pid; /* a launched root shared our cgroup */
     if (sampler->throttled_base_ns < 0 || (sampler->root_gone && !sampler->launched))
         return;
@@ -273,6 +284,7 @@ int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct a
         if (sampler->processes[i].used)
             finish_process(sampler, i, sampler->end_ns);
     finish_cpu(sampler, child_cpu_ns);
+    ac__reach_finish(sampler);
     finish_machine(sampler);
     finish_sampling(sampler);
     finish_target(sampler);

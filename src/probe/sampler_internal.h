@@ -69,6 +69,7 @@ struct ac__thread {
     struct ac_schedstat base, last;
     bool sched_known;
     int64_t sched_read_ns, cpu_read_ns;
+    int64_t reach_look_ns, reach_run_ns; /* reach.c: the last look, and the CPU time credited so far */
 
     /* what it was last seen doing; watch.c */
     struct ac__label label;
@@ -132,6 +133,12 @@ struct ac__process {
     bool free_threaded;
 };
 
+/* CPU time spent under one affinity; reach.c. */
+struct ac__reach {
+    cpu_set_t set;
+    int64_t ns;
+};
+
 struct ac_sampler {
     struct ac_sampler_options options;
     struct ac_profile *profile;
@@ -147,8 +154,11 @@ struct ac_sampler {
     int64_t ended_cpu_ns;    /* of processes that ended */
     int64_t reaped_base_ns;  /* the root's cutime and cstime at attach */
     int64_t unread_delay_ns; /* life of ended threads that no schedstat read covers */
-    int64_t thread_cpu_base_ns, busy_base_ns, throttled_base_ns, throttled_base_count;
-    struct ac_cpu_limits limits;
+    int64_t thread_cpu_base_ns, throttled_base_ns, throttled_base_count;
+    int64_t busy_base_ns[CPU_SETSIZE];
+    struct ac_cpu_limits limits; /* the root's, at attach */
+    struct ac__reach reach[16];
+    size_t reach_count;
     int open_fds, max_fds;
     uint32_t start_up_node;
     ac_str python_text;
@@ -194,6 +204,10 @@ void ac__tree_end_process(struct ac_sampler *sampler, uint32_t process, int64_t 
 void ac__tree_describe(struct ac_sampler *sampler, struct ac__process *process);
 /* Scan the threads of a process once. -ESRCH: it is gone. */
 int ac__tree_scan(struct ac_sampler *sampler, uint32_t process, int64_t now);
+
+/* --- reach.c */
+void ac__reach_look(struct ac_sampler *sampler, struct ac__thread *thread); /* after a schedstat read */
+void ac__reach_finish(struct ac_sampler *sampler); /* usable CPUs, into the profile */
 
 /* --- exact.c */
 /* /proc descriptors of a thread; false when it is gone or none can be had. */

@@ -167,10 +167,10 @@ static int write_new_file(void) {
 
 static int use_cpus(void) {
     struct ac_cpu_limits limits = {.online = -7};
-    int64_t ns;
+    int64_t ns[CPU_SETSIZE];
     int err = ac_cpus_of(getpid(), "", &limits);
     assert_true((limits.online == -7) == (err != 0));
-    return err ? err : ac_cpus_busy_ns("", &limits.set, &ns);
+    return err ? err : ac_cpus_busy("", ns);
 }
 
 static int use_sched(void) {
