@@ -29,8 +29,13 @@ while time.monotonic() < until:
     for i in range(2000):
         total += i
 """
-ones = [create() for _ in range(2)]
-threads = [threading.Thread(target=run, args=(one, CODE.format(sys.argv[1]))) for one in ones]
+
+
+def work():
+    run(create(), CODE.format(sys.argv[1]))  # made where it runs: 3.12 keeps the maker's thread id in its state
+
+
+threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
 for thread in threads:
