@@ -29,7 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    tested = ", ".join(f"{one.name} ({one.version[0]}.{one.version[1]}.{one.micro})" for one in interpreters())
+    tested = ", ".join(
+        f"{one.name} ({one.version[0]}.{one.version[1]}.{one.micro})" for one in interpreters()
+    )
     terminalreporter.write_line(f"CPython versions tested: {tested}")
     untested = missing() + ([] if any(one.free_threaded for one in interpreters()) else ["free-threaded"])
     if untested:
@@ -97,7 +99,7 @@ def here() -> Interpreter:
 
 
 def parametrize(*versions: str) -> Callable[[Any], Any]:
-    """One case for each of these versions ("3.9") that is here; none given: all, free-threaded ones included."""
+    """A case for each of these versions ("3.9") that is here; none given: all, free-threaded included."""
     chosen = [one for one in interpreters() if not versions or one.name in versions]
     return pytest.mark.parametrize("python", chosen, ids=lambda one: f"py{one.name}")
 

@@ -38,7 +38,9 @@ PROGRAMS = [
 @TWO_CPUS
 @parametrize(*VERSIONS)
 @pytest.mark.parametrize(("verdict", "program", "args"), PROGRAMS, ids=lambda value: str(value))
-def test_verdict(run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]) -> None:
+def test_verdict(
+    run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
+) -> None:
     report = run.why(run.program(python, program, *args))
     assert report["verdict"]["id"] == verdict, report["verdict"]
 

@@ -96,7 +96,6 @@ int ac_report_speedscope(const struct ac_profile *p, struct ac_buf *buf) {
     ok = ac_json_set(o, "profiles", profiles) && ok;
     ok = ok && ac_json_set(o, "exporter", json_string("allcores " AC_VERSION)) &&
          ac_json_set(o, "activeProfileIndex", json_integer(0)) &&
-         ac_json_set(o, "name",
-                     p->argc ? ac_json_str(p, p->argv[ac_min(p->argc, 2u) - 1]) : json_string("allcores"));
+         ac_json_set(o, "name", ac_json_str(p, p->argv[p->argc > 1]));
     return ac_json_write(o, ok, buf);
 }
