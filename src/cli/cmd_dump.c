@@ -24,6 +24,10 @@ static const char *state_words(const struct ac_segment *segment) {
                                                       "sleeps",
                                                       "waits (a child, a page, stopped)",
                                                       "not to be told"};
+    if (segment->state == AC_UNKNOWN) {
+        return segment->cpu >= 0 ? "running, or ready to (no more can be told)"
+                                 : "blocked (no more can be told)";
+    }
     return segment->state == AC_PYTHON && segment->kind == AC_KIND_C_CALL
                ? "running Python, holds the GIL, inside a C function"
                : words[segment->state];

@@ -177,14 +177,14 @@ static void put_culprit(struct text *t, int state, size_t room) {
                       ac_profile_text(profile, profile->funcs[most->holder].name));
     } else if (spot->func != AC_NO_FUNC) {
         struct ac_place place = ac_place_of(profile, spot);
-        ac_buf_printf(&words, "%s  %s:%d", place.function, ac_short_path(place.file), place.line);
+        ac_buf_printf(&words, "%s  %s:%d", place.function, ac_base_name(place.file), place.line);
     }
     put_cut(t, ac_buf_text(&words), room);
     ac_buf_free(&words);
 }
 
 static void state_row(struct text *t, int state, double seconds, double share) {
-    int cells = ac_max(8, ac_min(36, t->style->width - 60));
+    int cells = ac_max(8, ac_min(36, t->style->width - 66));
     ac_buf_printf(t->buf, "    %-9s ", labels[state]);
     bar(t, share, cells, colors[state]);
     ac_buf_printf(t->buf, " %8.1f s %4.0f %%  ", seconds, 100 * share);

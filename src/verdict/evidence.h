@@ -60,6 +60,7 @@ void ac_evidence_free(struct ac_evidence *evidence);
 /* Is this file the user's own: neither the standard library, an installed package, nor made up ("<frozen
  * ...>")? */
 bool ac_is_user_file(const char *file);
+const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
 struct ac_place ac_place_of(const struct ac_profile *profile, const struct ac_spot *spot);
 
 #endif

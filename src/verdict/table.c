@@ -355,15 +355,25 @@ static struct ac_fit fit_unclear(const struct ac_evidence *e) {
     return (struct ac_fit){.fits = true, .confidence = AC_LIKELY};
 }
 
+/* Without the right to read it, only the kernel's clocks speak. */
+static bool is_closed(const struct ac_evidence *e) {
+    return !e->readable && (e->limits & AC_LIMIT_NO_PTRACE);
+}
+
 static void say_unclear(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(buf, "No one thing dominates: %.1f of %.4g CPUs were used", c->evidence->used,
-                  c->evidence->usable);
+    const struct ac_evidence *e = c->evidence;
+    ac_buf_printf(buf, "%s: %.1f of %.4g CPUs were used",
+                  is_closed(e) ? "It could not be looked into" : "No one thing dominates", e->used,
+                  e->usable);
 }
 
 static void why_unclear(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    if (!e->readable && e->python_processes == 0) {
-        ac_buf_str(buf, "no Python could be read in it; ");
+    if (is_closed(e)) {
+        ac_buf_printf(
+            buf, "of %.1f threads on average %.1f were on a CPU, %.1f were ready for one, %.1f were blocked",
+            e->life, e->used, e->states[AC_NO_CPU], fmax(e->life - e->used - e->states[AC_NO_CPU], 0));
+        return;
     }
     ac_buf_printf(
         buf,

@@ -40,6 +40,5 @@ void ac_snippet_loop(const struct ac_case *c, struct ac_buf *buf, struct ac_plac
 /* words.c: "transform (batch.py:6)", "3.8", "1 thread" */
 void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);
 void ac_put_count(struct ac_buf *buf, double count, const char *noun);
-const char *ac_base_name(const char *path);
 
 #endif
