@@ -60,11 +60,13 @@ class Runner:
         script = interpreter.script(self.directory, f"{name}.py", text)
         return interpreter.command([script, *map(str, args)])
 
-    def why(self, command: list[str], *options: str, check: bool = True) -> Report:
+    def why(self, command: list[str], *options: str, check: bool = True, denied: str = "") -> Report:
+        """The report on a command; `denied` names system calls that a sandbox refuses to both."""
+        sandbox = [sys.executable, str(TESTS / "deny.py"), denied] if denied else []
         path = self.directory / "report.json"
         path.unlink(missing_ok=True)
         done = subprocess.run(
-            [self.command, "why", "-q", "-o", str(path), *options, "--", *command],
+            [*sandbox, self.command, "why", "-q", "-o", str(path), *options, "--", *command],
             capture_output=True,
             text=True,
             timeout=120,
