@@ -45,7 +45,7 @@ class Interpreter:
 
 PROBE = (
     "import sys, sysconfig; print(sys.implementation.name, *sys.version_info[:3],"
-    " int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))))"
+    " int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))), sys.executable)"
 )
 
 
@@ -56,9 +56,11 @@ def _ask(prefix: tuple[str, ...], root: str = "") -> Interpreter | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    name, major, minor, micro, free_threaded = answer.stdout.split()
+    name, major, minor, micro, free_threaded, executable = answer.stdout.split(maxsplit=5)
     if name != "cpython":
         return None
+    if not root:
+        prefix = (executable.strip(),)  # not a version manager's shim, which is a shell script
     return Interpreter((int(major), int(minor)), int(micro), free_threaded == "1", prefix, root)
 
 
