@@ -137,7 +137,15 @@ static int wait_until(struct ac_sampler *sampler, int64_t until, int64_t *polled
         sampler->woken_ns = poll ? ac_min(until, now + POLL_NS) : until;
         if (ac_sleep_until(sampler->woken_ns) == -EINTR)
             *polled = 0; /* a signal: the command may want to know at once */
+        else
+            sampler->latency_ns += (ac_now_ns() - sampler->woken_ns - sampler->latency_ns) / 16;
     }
+}
+
+/* When to ask to be woken for a tick: twice the usual latency early, so that few deadlines pass by a period.
+ * A tick that comes a little early does no harm: its instant is random anyway. */
+static int64_t aim(const struct ac_sampler *sampler, int64_t deadline, int64_t period) {
+    return deadline - ac_max(INT64_C(0), ac_min(2 * sampler->latency_ns, period / 2));
 }
 
 static int64_t next_tick(struct ac_sampler *sampler, int64_t deadline, int64_t began, int64_t period) {
@@ -161,7 +169,7 @@ int ac_sampler_run(struct ac_sampler *sampler, int64_t deadline_ns, int (*poll)(
     int r = 0;
     for (;;) {
         bool last = deadline_ns > 0 && next >= deadline_ns;
-        r = wait_until(sampler, last ? deadline_ns : next, &polled, poll, arg);
+        r = wait_until(sampler, last ? deadline_ns : aim(sampler, next, period), &polled, poll, arg);
         int64_t began = ac_now_ns();
         tick(sampler);
         if (r != 0 || last || sampler->err < 0 || (sampler->root_gone && !sampler->launched))

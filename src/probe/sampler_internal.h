@@ -148,6 +148,7 @@ struct ac_sampler {
     pid_t root_pid;
     int64_t start_ns, tick_ns, before_ns; /* of the run; of this tick and the one before */
     int64_t woken_ns;                     /* the instant that we asked to be woken at, for this tick */
+    int64_t latency_ns;                   /* running mean from that instant to being awake */
     int own_cpu;                          /* that we run on, at this tick */
     int64_t gap_ns;                       /* tick_ns - before_ns */
     int64_t end_ns, root_end_ns;
