@@ -105,8 +105,12 @@ static void show_progress(struct run *run) {
 static int poll_run(void *arg) {
     struct run *run = arg;
     show_progress(run);
-    /* With -d a program that goes to the background is watched until the time is over. */
-    bool ended = run->launched && ac_launch_poll(&run->launch) && run->settings->duration_s <= 0;
+    bool ended = run->launched && ac_launch_poll(&run->launch);
+    if (ended && run->settings->duration_s > 0) { /* with -d, what it left in the background is watched on */
+        struct ac_progress now;
+        ac_sampler_progress(run->sampler, &now);
+        ended = now.processes == 0;
+    }
     return ended || ac_stop_signal();
 }
 
@@ -212,8 +216,10 @@ static int run_why(const struct ac_settings *settings) {
     if (usage_is_wrong(settings) || ac_outputs_check(settings)) {
         return AC_EXIT_ERROR;
     }
-    const struct ac_sampler_options options = {
-        .rate_hz = settings->rate_hz, .children = !settings->no_children, .stacks = true};
+    const struct ac_sampler_options options = {.rate_hz = settings->rate_hz,
+                                               .children = !settings->no_children,
+                                               .stacks = true,
+                                               .outlive = settings->duration_s > 0};
     int err = ac_sampler_new(&options, &run.sampler);
     if (err) {
         return ac_fail("cannot start sampling: %s", strerror(-err));

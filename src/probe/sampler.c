@@ -285,8 +285,10 @@ int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct a
     if (!sampler->attached)
         return -EINVAL;
     sampler->end_ns = sampler->tick_ns;
-    if (sampler->root_gone)
+    if (sampler->root_gone && !sampler->options.outlive)
         sampler->end_ns = ac_min(sampler->end_ns, sampler->root_end_ns);
+    else if (sampler->live_processes == 0)
+        sampler->end_ns = ac_min(sampler->end_ns, sampler->last_end_ns);
     profile->wall_ns = ac_max(sampler->end_ns - sampler->start_ns, INT64_C(1));
     for (uint32_t i = 0; i < sampler->process_top; i++)
         if (sampler->processes[i].used)

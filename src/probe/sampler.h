@@ -22,6 +22,7 @@ struct ac_sampler_options {
     double rate_hz; /* ticks per second, 1 to 20000 */
     bool children;  /* follow child processes */
     bool stacks;    /* read Python stacks (states are read in any case) */
+    bool outlive;   /* the run goes on for descendants that outlive the root */
     bool no_ring;   /* test switch: behave as where perf_event_open is refused */
     bool no_fifo;   /* do not ask for SCHED_FIFO */
 };

@@ -146,15 +146,15 @@ struct ac_sampler {
     struct ac_random random;
     bool launched, attached, root_gone, fifo;
     pid_t root_pid;
-    int64_t start_ns, tick_ns, before_ns; /* of the run; of this tick and the one before */
-    int64_t woken_ns;                     /* the instant that we asked to be woken at, for this tick */
-    int64_t latency_ns;                   /* running mean from that instant to being awake */
-    int own_cpu;                          /* that we run on, at this tick */
-    int64_t gap_ns;                       /* tick_ns - before_ns */
-    int64_t end_ns, root_end_ns;
-    int64_t ended_cpu_ns;    /* of processes that ended */
-    int64_t reaped_base_ns;  /* the root's cutime and cstime at attach */
-    int64_t unread_delay_ns; /* life of ended threads that no schedstat read covers */
+    int64_t start_ns, tick_ns, before_ns;     /* of the run; of this tick and the one before */
+    int64_t woken_ns;                         /* the instant that we asked to be woken at, for this tick */
+    int64_t latency_ns;                       /* running mean from that instant to being awake */
+    int own_cpu;                              /* that we run on, at this tick */
+    int64_t gap_ns;                           /* tick_ns - before_ns */
+    int64_t end_ns, root_end_ns, last_end_ns; /* of the run, of the root, of whichever ended last */
+    int64_t ended_cpu_ns;                     /* of processes that ended */
+    int64_t reaped_base_ns;                   /* the root's cutime and cstime at attach */
+    int64_t unread_delay_ns;                  /* life of ended threads that no schedstat read covers */
     int64_t thread_cpu_base_ns, throttled_base_ns, throttled_base_count;
     int64_t busy_base_ns[CPU_SETSIZE];
     struct ac_cpu_limits limits; /* the root's, at attach */

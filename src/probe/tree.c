@@ -260,6 +260,7 @@ void ac__tree_end_process(struct ac_sampler *sampler, uint32_t slot, int64_t now
         sampler->root_gone = true;
         sampler->root_end_ns = now;
     }
+    sampler->last_end_ns = ac_max(sampler->last_end_ns, now);
     process->used = false;
     sampler->free_process = ac_min(sampler->free_process, slot);
     sampler->live_processes--;

@@ -184,11 +184,11 @@ static void put_culprit(struct text *t, int state, size_t room) {
 }
 
 static void state_row(struct text *t, int state, double seconds, double share) {
-    int cells = ac_max(8, ac_min(36, t->style->width - 66));
+    int cells = ac_max(5, ac_min(36, t->style->width - 66));
     ac_buf_printf(t->buf, "    %-9s ", labels[state]);
     bar(t, share, cells, colors[state]);
     ac_buf_printf(t->buf, " %8.1f s %4.0f %%  ", seconds, 100 * share);
-    int taken = 14 + cells + 19;
+    int taken = 14 + cells + 20;
     put_culprit(t, state, (size_t)ac_max(0, t->style->width - taken));
     ac_buf_str(t->buf, "\n");
 }
@@ -201,12 +201,16 @@ static void states(struct text *t) {
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         total += (double)ns[s] / 1e9;
     }
-    ac_buf_printf(t->buf, "\n  Where %.1f thread-seconds of %u thread%s", total, e->lasting,
+    struct ac_buf line = {0};
+    ac_buf_printf(&line, "Where %.1f thread-seconds of %u thread%s", total, e->lasting,
                   e->lasting == 1 ? "" : "s");
     if (e->threads > e->lasting) {
-        ac_buf_printf(t->buf, " (and %u short-lived)", e->threads - e->lasting);
+        ac_buf_printf(&line, " (and %u short-lived)", e->threads - e->lasting);
     }
-    ac_buf_printf(t->buf, " went in %.1f s\n", e->wall_s);
+    ac_buf_printf(&line, " went in %.1f s", e->wall_s);
+    ac_buf_str(t->buf, "\n");
+    put_wrapped(t, ac_buf_text(&line), 2, "");
+    ac_buf_free(&line);
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         double seconds = (double)ns[s] / 1e9;
         if (total > 0 && seconds / total >= 0.005) {
