@@ -5,10 +5,9 @@
 
 #include "base/base.h"
 
-/* Thread-seconds a function spent in one state, with its heaviest line and caller. */
+/* Thread-seconds a function spent in one state, with its heaviest stack. */
 struct tally {
-    uint32_t func, caller;
-    int32_t line, caller_line;
+    uint32_t func, node;
     double seconds, heaviest;
 };
 
@@ -40,14 +39,32 @@ bool ac_is_user_file(const char *file) {
     return true;
 }
 
+static struct ac_place place(const struct ac_profile *profile, uint32_t func, int32_t line) {
+    const struct ac_func *f = &profile->funcs[func];
+    return (struct ac_place){.function = ac_profile_text(profile, f->name),
+                             .file = ac_profile_text(profile, f->file),
+                             .line = line};
+}
+
 struct ac_place ac_place_of(const struct ac_profile *profile, const struct ac_spot *spot) {
-    if (spot->func == AC_NO_FUNC) {
-        return (struct ac_place){.function = "", .file = ""};
+    return spot->func == AC_NO_FUNC ? (struct ac_place){.function = "", .file = ""}
+                                    : place(profile, spot->func, spot->line);
+}
+
+struct ac_place ac_node_place(const struct ac_profile *profile, uint32_t node) {
+    const struct ac_frame *frame = &profile->frames[profile->nodes[node].frame];
+    return place(profile, frame->func, frame->line);
+}
+
+uint32_t ac_user_caller(const struct ac_profile *profile, uint32_t node) {
+    uint32_t func = profile->frames[profile->nodes[node].frame].func;
+    for (node = profile->nodes[node].parent; node; node = profile->nodes[node].parent) {
+        uint32_t above = profile->frames[profile->nodes[node].frame].func;
+        if (above != func && ac_is_user_file(ac_profile_text(profile, profile->funcs[above].file))) {
+            return node;
+        }
     }
-    const struct ac_func *func = &profile->funcs[spot->func];
-    return (struct ac_place){.function = ac_profile_text(profile, func->name),
-                             .file = ac_profile_text(profile, func->file),
-                             .line = spot->line};
+    return 0;
 }
 
 /* --- tallies */
@@ -67,20 +84,18 @@ static int tally_add(struct tallies *tallies, const struct tally *add) {
     tally->seconds += add->seconds;
     if (add->seconds > tally->heaviest) {
         tally->heaviest = add->seconds;
-        tally->line = add->line;
-        tally->caller = add->caller;
-        tally->caller_line = add->caller_line;
+        tally->node = add->node;
     }
     return 0;
 }
 
-static struct ac_spot heaviest(const struct tallies *tallies) {
-    struct ac_spot spot = {.func = AC_NO_FUNC, .caller = AC_NO_FUNC};
+static struct ac_spot heaviest(const struct ac_profile *profile, const struct tallies *tallies) {
+    struct ac_spot spot = {.func = AC_NO_FUNC};
     for (size_t i = 0; i < tallies->count; i++) {
         const struct tally *tally = &tallies->items[i];
         if (spot.func == AC_NO_FUNC || tally->seconds > spot.seconds) {
-            spot =
-                (struct ac_spot){tally->func, tally->line, tally->seconds, tally->caller, tally->caller_line};
+            int32_t line = profile->frames[profile->nodes[tally->node].frame].line;
+            spot = (struct ac_spot){tally->func, line, tally->seconds, tally->node};
         }
     }
     return spot;
@@ -105,20 +120,17 @@ static uint32_t user_node(const struct builder *b, uint32_t node) {
     return node;
 }
 
-static struct tally tally_of(const struct builder *b, uint32_t node, double seconds) {
-    const struct ac_profile *profile = b->profile;
-    uint32_t above = user_node(b, profile->nodes[node].parent);
-    return (struct tally){.func = func_of(profile, node),
-                          .line = profile->frames[profile->nodes[node].frame].line,
-                          .caller = above ? func_of(profile, above) : AC_NO_FUNC,
-                          .caller_line = above ? profile->frames[profile->nodes[above].frame].line : 0,
-                          .seconds = seconds};
+static int add_node(const struct builder *b, struct tallies *tallies, const struct ac_cell *cell,
+                    uint32_t node) {
+    if (node == 0) {
+        return 0;
+    }
+    struct tally tally = {.func = func_of(b->profile, node), .node = node, .seconds = (double)cell->ns / 1e9};
+    return tally_add(tallies, &tally);
 }
 
 static int add_innermost(const struct builder *b, struct tallies *tallies, const struct ac_cell *cell) {
-    uint32_t node = user_node(b, cell->node);
-    struct tally tally = node ? tally_of(b, node, (double)cell->ns / 1e9) : (struct tally){0};
-    return node ? tally_add(tallies, &tally) : 0;
+    return add_node(b, tallies, cell, user_node(b, cell->node));
 }
 
 static int add_outermost(const struct builder *b, struct tallies *tallies, const struct ac_cell *cell) {
@@ -127,8 +139,7 @@ static int add_outermost(const struct builder *b, struct tallies *tallies, const
          node = user_node(b, b->profile->nodes[node].parent)) {
         outermost = node;
     }
-    struct tally tally = outermost ? tally_of(b, outermost, (double)cell->ns / 1e9) : (struct tally){0};
-    return outermost ? tally_add(tallies, &tally) : 0;
+    return add_node(b, tallies, cell, outermost);
 }
 
 typedef int (*adder)(const struct builder *, struct tallies *, const struct ac_cell *);
@@ -143,7 +154,7 @@ static int spot_of(const struct builder *b, adder add, chooser wanted, int state
             err = add(b, &tallies, cell);
         }
     }
-    *ret = heaviest(&tallies);
+    *ret = heaviest(b->profile, &tallies);
     tallies_free(&tallies);
     return err;
 }
@@ -225,38 +236,49 @@ static void thread_figures(struct builder *b) {
     }
 }
 
-/* The largest share of the run for which one thread of that process wanted Python. */
-static double most_wanting(const struct builder *b) {
-    double most = 0;
+/* The share of its life for which a thread wanted Python. */
+static double wanted_share(const struct ac_thread *thread) {
+    double wanted = (double)(thread->states_ns[AC_PYTHON] + thread->states_ns[AC_GIL_WAIT]);
+    return thread->alive_ns > 0 ? wanted / (double)thread->alive_ns : 0;
+}
+
+/* That share in the typical thread that wants Python: each counts by how long it did. A thread that wants
+ * it much less (the main one, that only started the others) is not one of those that take turns. */
+static double usual_wanting(const struct builder *b) {
+    double weights = 0;
+    double sum = 0;
     for (size_t i = 0; i < b->profile->thread_count; i++) {
         const struct ac_thread *thread = &b->profile->threads[i];
-        double wanted = (double)(thread->states_ns[AC_PYTHON] + thread->states_ns[AC_GIL_WAIT]) / 1e9;
         if (thread->process == b->evidence->process) {
-            most = ac_max(most, wanted / b->evidence->wall_s / thread->merged);
+            double share = wanted_share(thread);
+            weights += share * (double)thread->alive_ns;
+            sum += share * share * (double)thread->alive_ns;
         }
     }
-    return most;
+    return weights > 0 ? sum / weights : 0;
 }
 
 static void process_figures(const struct builder *b) {
     struct ac_evidence *e = b->evidence;
-    double enough = ac_max(0.1, 0.4 * most_wanting(b));
+    double enough = ac_max(0.1, 0.4 * usual_wanting(b));
     for (size_t i = 0; i < b->profile->thread_count; i++) {
         const struct ac_thread *thread = &b->profile->threads[i];
         if (thread->process != e->process) {
             continue;
         }
-        double share[AC_STATE_COUNT];
+        double native = (double)thread->states_ns[AC_NATIVE] / 1e9 / e->wall_s;
         for (int s = 0; s < AC_STATE_COUNT; s++) {
-            share[s] = (double)thread->states_ns[s] / 1e9 / e->wall_s;
-            e->p_states[s] += share[s];
+            e->p_states[s] += (double)thread->states_ns[s] / 1e9 / e->wall_s;
         }
         double on_cpu = (double)thread->cpu_ns / 1e9 / e->wall_s;
         e->p_threads += thread->merged;
         e->p_used += on_cpu;
-        bool wants = share[AC_PYTHON] + share[AC_GIL_WAIT] >= enough * thread->merged;
-        e->p_wanting += wants ? thread->merged : 0;
-        e->p_native += share[AC_NATIVE] >= 0.1 * thread->merged ? thread->merged : 0;
+        if (wanted_share(thread) >= enough) {
+            e->p_wanting += thread->merged;
+            e->p_wanting_python += (double)thread->states_ns[AC_PYTHON] / 1e9 / e->wall_s;
+            e->p_wanting_life += (double)thread->alive_ns / 1e9 / e->wall_s;
+        }
+        e->p_native += native >= 0.1 * thread->merged ? thread->merged : 0;
         e->p_busiest = thread->merged == 1 ? ac_max(e->p_busiest, on_cpu) : e->p_busiest;
     }
     if (b->profile->process_count) {

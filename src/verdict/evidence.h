@@ -7,6 +7,7 @@
 #ifndef AC_EVIDENCE_H
 #define AC_EVIDENCE_H
 
+#include "base/base.h"
 #include "verdict/verdict.h"
 
 #define AC_NO_FUNC UINT32_MAX
@@ -16,9 +17,8 @@
 struct ac_spot {
     uint32_t func; /* AC_NO_FUNC: none */
     int32_t line;
-    double seconds;  /* thread-seconds that this function (and what it called) spent in the state */
-    uint32_t caller; /* the user's function that called it most, AC_NO_FUNC when it was the outermost */
-    int32_t caller_line;
+    double seconds; /* thread-seconds that this function (and what it called) spent in the state */
+    uint32_t node;  /* its heaviest stack, from its frame up */
 };
 
 struct ac_evidence {
@@ -40,10 +40,12 @@ struct ac_evidence {
     double p_states[AC_STATE_COUNT]; /* average threads in it */
     double p_used;                   /* its cores */
     uint32_t p_threads;              /* its threads */
-    uint32_t p_wanting; /* of them: wanted Python (python + gil_wait) for a good part of the run */
-    uint32_t p_native;  /* of them: ran native code for a tenth of the run or more */
-    double p_busiest;   /* share of the run for which its busiest thread was on a CPU */
-    double c_call;      /* share of its python time inside C functions that keep the GIL; -1 not known */
+    uint32_t p_wanting;      /* of them: wanted Python (python + gil_wait) for a good part of their lives */
+    double p_wanting_python; /* of these, average threads in python */
+    double p_wanting_life;   /* of these, average threads alive */
+    uint32_t p_native;       /* of them: ran native code for a tenth of the run or more */
+    double p_busiest;        /* share of the run for which its busiest thread was on a CPU */
+    double c_call;           /* share of its python time inside C functions that keep the GIL; -1 not known */
     int free_threaded, gil_enabled; /* -1 not known */
     bool readable;                  /* its GIL and stacks could be read */
 
@@ -61,6 +63,11 @@ void ac_evidence_free(struct ac_evidence *evidence);
  * ...>")? */
 bool ac_is_user_file(const char *file);
 const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
+/* A function's name as its writer would say it: "outer.inner" for "outer.<locals>.inner". */
+void ac_put_function(struct ac_buf *buf, const char *name);
+/* The next frame of user code above `node` that is not of the same function (recursion). 0: none. */
+uint32_t ac_user_caller(const struct ac_profile *profile, uint32_t node);
+struct ac_place ac_node_place(const struct ac_profile *profile, uint32_t node);
 struct ac_place ac_place_of(const struct ac_profile *profile, const struct ac_spot *spot);
 
 #endif

@@ -33,15 +33,37 @@ static enum ac_confidence by_margin(double margin) {
     return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
 }
 
-/* Wall seconds saved when work of `core_s` core-seconds that ran on one core runs on k. */
+/* CPUs that k threads of ours would get beside what other programs use: what these leave, or a fair share. */
+static double reachable(const struct ac_evidence *e, double k) {
+    double others = fmax(e->others, 0);
+    return fmin(k, fmax(e->usable - others, e->usable * k / (k + others)));
+}
+
+static struct ac_fit fit_of(const struct ac_evidence *e, double saved, double cpus,
+                            enum ac_confidence confidence) {
+    return (struct ac_fit){.fits = true,
+                           .confidence = confidence,
+                           .gain_s = e->wall_s * saved,
+                           .speedup = 1 / (1 - saved),
+                           .cpus = cpus};
+}
+
+/* What is saved when work that kept one core busy for `core_share` of the run is spread over k. Amdahl: the
+ * rest of the run stays as it is; and the whole program cannot use more CPUs than it gets. */
 static struct ac_fit spread_over(const struct ac_evidence *e, double core_share, double k,
-                                 enum ac_confidence sure) {
-    double kept = 1 - core_share + core_share / k; /* Amdahl: the rest of the run stays as it is */
-    return (struct ac_fit){.fits = k >= 1.5 && core_share > 0,
-                           .confidence = sure,
-                           .gain_s = e->wall_s * (1 - kept),
-                           .speedup = 1 / kept,
-                           .cpus = k};
+                                 enum ac_confidence confidence) {
+    double cpus = fmax(reachable(e, fmin(k, e->usable)), 1);
+    double saved = core_share * (1 - 1 / cpus);
+    double most = 1 - e->used / fmax(reachable(e, e->usable), e->used);
+    struct ac_fit fit = fit_of(e, fmax(fmin(saved, most), 0), cpus, confidence);
+    fit.fits = fmin(k, e->usable) >= 1.5 && core_share > 0;
+    return fit;
+}
+
+static void put_estimate(const struct ac_case *c, const char *about, struct ac_buf *buf) {
+    const struct ac_evidence *e = c->evidence;
+    ac_buf_printf(buf, "%s %.1f times faster here (an estimate for %.4g usable CPUs%s)", about,
+                  c->fit->speedup, e->usable, e->others >= 0.5 ? " beside what else runs" : "");
 }
 
 /* --- too-short */
@@ -56,8 +78,7 @@ static void say_too_short(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 static void why_too_short(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(buf, "%.0f samples; %.0f ms of CPU time, most of it starting up and importing",
-                  c->evidence->samples, c->evidence->cpu_s * 1e3);
+    ac_buf_printf(buf, "%.0f samples, %.0f ms of CPU time", c->evidence->samples, c->evidence->cpu_s * 1e3);
 }
 
 static void fix_too_short(const struct ac_case *c, struct ac_buf *buf) {
@@ -67,10 +88,16 @@ static void fix_too_short(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- native-parallel */
 
+/* Threads that are always busy with native code: where they do not fill the CPUs, more of them would. */
 static struct ac_fit fit_native_parallel(const struct ac_evidence *e) {
     double native = e->p_used > 0 ? e->p_states[AC_NATIVE] / e->p_used : 0;
-    bool fits = e->p_native >= 2 && native >= 0.6 && e->usable >= 1.5 && e->p_used >= 0.75 * e->usable;
-    return (struct ac_fit){.fits = fits, .confidence = by_margin((native - 0.5) / 0.3)};
+    bool several = e->p_native >= 2 && native >= 0.6 && e->usable >= 1.5;
+    enum ac_confidence confidence = by_margin((native - 0.5) / 0.3);
+    if (several && e->p_used < 0.75 * e->usable && e->p_used >= 0.85 * e->p_native) {
+        double most = 1 - e->used / fmax(reachable(e, e->usable), e->used);
+        return fit_of(e, most, reachable(e, e->usable), confidence);
+    }
+    return (struct ac_fit){.fits = several && e->p_used >= 0.75 * e->usable, .confidence = confidence};
 }
 
 static void say_native_parallel(const struct ac_case *c, struct ac_buf *buf) {
@@ -83,7 +110,14 @@ static void why_native_parallel(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
     ac_put_spot(c, &e->native, buf);
     ac_buf_printf(buf, " released the GIL for %.0f %% of the CPU time",
-                  100 * e->p_states[AC_NATIVE] / e->p_used);
+                  100 * fmin(e->p_states[AC_NATIVE] / e->p_used, 1));
+}
+
+static void fix_native_parallel(const struct ac_case *c, struct ac_buf *buf) {
+    if (c->fit->speedup > 1.1) {
+        ac_buf_str(buf, "more of these threads, where the work can be divided; up to");
+        put_estimate(c, "", buf);
+    }
 }
 
 /* --- all-cores-busy */
@@ -103,6 +137,9 @@ static void why_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
     ac_buf_printf(buf,
                   "%u process%s used %.1f s of CPU time in %.1f s; only cheaper work would make it faster",
                   e->processes, e->processes == 1 ? "" : "es", e->cpu_s, e->wall_s);
+    if (e->usable < e->online) {
+        ac_buf_printf(buf, ", or more CPUs: the machine has %.0f", e->online);
+    }
 }
 
 /* --- idle */
@@ -215,11 +252,18 @@ static void code_pinned(const struct ac_case *c, struct ac_buf *buf, struct ac_p
 static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
     double waiters = e->p_states[AC_GIL_WAIT];
     double held = e->p_states[AC_PYTHON];
-    bool fits = e->p_wanting >= 2 && waiters >= 0.4 && held >= 0.3 && waiters >= 0.4 * held;
-    double k = fmin(e->usable, e->p_wanting);
+    double turns = e->p_wanting_python; /* of it, what those that take turns held */
+    if (e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held || turns <= 0) {
+        return (struct ac_fit){0};
+    }
+    double k = fmin((turns + waiters) / turns, e->p_wanting);
     double margin = fmin((waiters - 0.2) / 0.6, (held - 0.2) / 0.5);
-    struct ac_fit fit = spread_over(e, fmin(held, 1), k, by_margin(margin));
-    fit.fits = fits && fit.fits;
+    struct ac_fit fit = spread_over(e, fmin(turns, 1), k, by_margin(margin));
+    /* No thread gets faster by more than it waited: threads that mostly wait for I/O gain little. */
+    double waited = fmin(waiters / fmax(e->p_wanting_life, waiters), 0.99);
+    if (fit.fits && fit.gain_s > e->wall_s * waited) {
+        fit = fit_of(e, waited, fit.cpus, fit.confidence);
+    }
     return fit;
 }
 
@@ -250,8 +294,7 @@ static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
     } else {
         ac_buf_str(buf, "processes");
     }
-    ac_buf_printf(buf, "; about %.1f times faster here (an estimate for %.4g usable CPUs)", c->fit->speedup,
-                  e->usable);
+    put_estimate(c, "; about", buf);
 }
 
 static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
@@ -287,10 +330,11 @@ static void why_single_python(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
     ac_put_spot(c, &e->python, buf);
     ac_buf_printf(buf, " ran for %.0f %% of %.1f s", 100 * fmin(e->python.seconds / e->wall_s, 1), e->wall_s);
-    if (e->python.caller != AC_NO_FUNC && e->python.caller != e->python.func) {
-        struct ac_spot caller = {.func = e->python.caller, .line = e->python.caller_line};
+    uint32_t caller = e->python.func == AC_NO_FUNC ? 0 : ac_user_caller(c->profile, e->python.node);
+    if (caller) {
+        struct ac_place place = ac_node_place(c->profile, caller);
         ac_buf_str(buf, ", called from ");
-        ac_put_spot(c, &caller, buf);
+        ac_put_place(&place, buf);
     }
     if (e->c_call >= 0.3) {
         ac_buf_printf(buf, "; %.0f %% inside C functions that keep the GIL", 100 * e->c_call);
@@ -298,11 +342,14 @@ static void why_single_python(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 static void fix_single_python(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(
-        buf,
-        "if the calls do not depend on each other, processes; up to %.1f times faster (an estimate for "
-        "%.4g usable CPUs)",
-        c->fit->speedup, c->evidence->usable);
+    ac_buf_printf(buf, "if the calls do not depend on each other, %s",
+                  ac_has_no_gil(c->evidence) ? "threads (this build has no GIL)" : "processes");
+    put_estimate(c, "; up to", buf);
+}
+
+static void code_single_python(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
+    ac_snippet_loop(c, &c->evidence->python,
+                    ac_has_no_gil(c->evidence) ? "ThreadPoolExecutor" : "ProcessPoolExecutor", buf, place);
 }
 
 static struct ac_fit fit_single_native(const struct ac_evidence *e) {
@@ -334,18 +381,11 @@ static void why_single_native(const struct ac_case *c, struct ac_buf *buf) {
 static void fix_single_native(const struct ac_case *c, struct ac_buf *buf) {
     ac_buf_str(buf, c->evidence->readable ? "the GIL is free meanwhile: call it from threads"
                                           : "run several of it at once, or use its own option for threads");
-    ac_buf_printf(buf, "; up to %.1f times faster (an estimate for %.4g usable CPUs)", c->fit->speedup,
-                  c->evidence->usable);
+    put_estimate(c, "; up to", buf);
 }
 
 static void code_single_native(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
-    struct ac_place at = ac_place_of(c->profile, &c->evidence->native);
-    *place = at;
-    if (*at.function && *at.function != '<') {
-        ac_buf_printf(buf, "with ThreadPoolExecutor() as executor:  # around the calls of %s, %s:%d\n",
-                      at.function, ac_base_name(at.file), at.line);
-        ac_buf_printf(buf, "    results = list(executor.map(%s, items))", at.function);
-    }
+    ac_snippet_loop(c, &c->evidence->native, "ThreadPoolExecutor", buf, place);
 }
 
 /* --- unclear */
@@ -384,14 +424,15 @@ static void why_unclear(const struct ac_case *c, struct ac_buf *buf) {
 
 const struct ac_entry ac_entries[] = {
     {"too-short", fit_too_short, say_too_short, why_too_short, fix_too_short, NULL},
-    {"native-parallel", fit_native_parallel, say_native_parallel, why_native_parallel, NULL, NULL},
+    {"native-parallel", fit_native_parallel, say_native_parallel, why_native_parallel, fix_native_parallel,
+     NULL},
     {"all-cores-busy", fit_all_cores_busy, say_all_cores_busy, why_all_cores_busy, NULL, NULL},
     {"idle", fit_idle, say_idle, why_idle, NULL, NULL},
     {"machine-busy", fit_machine_busy, say_machine_busy, why_machine_busy, fix_machine_busy, NULL},
     {"pinned", fit_pinned, say_pinned, why_pinned, fix_pinned, code_pinned},
     {"gil-bound-threads", fit_gil_bound, say_gil_bound, why_gil_bound, fix_gil_bound, code_gil_bound},
     {"single-thread-python", fit_single_python, say_single_python, why_single_python, fix_single_python,
-     ac_snippet_loop},
+     code_single_python},
     {"single-thread-native", fit_single_native, say_single_native, why_single_native, fix_single_native,
      code_single_native},
     {"unclear", fit_unclear, say_unclear, why_unclear, NULL, NULL},

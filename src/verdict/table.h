@@ -33,12 +33,18 @@ struct ac_entry {
 extern const struct ac_entry ac_entries[];
 extern const size_t ac_entry_count;
 
-/* snippet.c: the standard library's way to processes, in terms of the user's own function and lines. */
-void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place);
-void ac_snippet_loop(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place);
+/* The busiest process runs without a GIL: threads are enough. */
+static inline bool ac_has_no_gil(const struct ac_evidence *e) {
+    return e->free_threaded == 1 && e->gil_enabled == 0;
+}
 
-/* words.c: "transform (batch.py:6)", "3.8", "1 thread" */
+/* snippet.c: the standard library's way to use more cores, in terms of the user's own function and lines. */
+void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place);
+void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const char *executor,
+                     struct ac_buf *buf, struct ac_place *place);
+
+/* words.c: "transform (batch.py:6)" */
+void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
 void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);
-void ac_put_count(struct ac_buf *buf, double count, const char *noun);
 
 #endif
