@@ -206,7 +206,9 @@ static void run_times_are_those_of_rusage(void **state) {
                      (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * AC_NS_PER_US - before_ns;
     int64_t run_ns = total_run_ns(&seen);
     print_message("ring %.3f ms, rusage %.3f ms\n", (double)run_ns / 1e6, (double)cpu_ns / 1e6);
-    assert_in_range(run_ns, cpu_ns - cpu_ns / 100 - TEARDOWN_NS, cpu_ns + cpu_ns / 100);
+    /* From switch to switch is wall time: interrupts and what a hypervisor steals are in it and not in
+     * rusage. */
+    assert_in_range(run_ns, cpu_ns - cpu_ns / 100 - TEARDOWN_NS, cpu_ns + cpu_ns / 20);
     assert_int_equal(seen.lost, 0);
     assert_int_equal(seen.backwards, 0);
     assert_int_equal(seen.unpaired, 0);

@@ -72,9 +72,10 @@ int ac_cpus_busy(const char *root, int64_t ret_ns[CPU_SETSIZE]) {
             ret_ns[cpu] = ac_ticks_to_ns(busy_ticks(fields));
         }
         line = strchr(line, '\n');
-        if (!line++) {
+        if (!line) {
             break;
         }
+        line++;
     }
     ac_buf_free(&text);
     return err;

@@ -189,7 +189,9 @@ int ac_process_stat(pid_t pid, struct ac_stat *ret) {
 }
 
 int64_t ac_ticks_to_ns(uint64_t ticks) {
-    return (int64_t)ticks * (AC_NS_PER_S / sysconf(_SC_CLK_TCK));
+    int64_t ns_per_tick = AC_NS_PER_S / sysconf(_SC_CLK_TCK);
+    return (int64_t)ac_min(ticks, (uint64_t)(INT64_MAX / ns_per_tick)) *
+           ns_per_tick; /* hostile text saturates */
 }
 
 /* --- status */
