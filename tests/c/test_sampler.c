@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "faults.h"
 #include "os/os.h"
 #include "probe/sampler.h"
 
@@ -151,15 +152,54 @@ static void memory_may_run_out(void **state) {
     struct ac_child child;
     assert_int_equal(ac_child_start(argv, &child), 0);
     assert_int_equal(ac_child_release(&child), 0);
-    for (unsigned long n = 1; n < 120; n++) {
+    for (unsigned long n = 1, calls = n; n <= calls; n++) {
         struct ac_profile *profile = NULL;
         ac_memory_fail_at(n);
         int r = ac_snapshot(child.pid, true, &profile);
+        calls = ac_memory_calls();
         ac_memory_fail_at(0);
         assert_true(r == 0 || r == -ENOMEM || r == -ESRCH);
         if (r == 0)
             assert_true(ac_profile_valid(profile));
         ac_profile_free(r == 0 ? profile : NULL);
+    }
+    kill(child.pid, SIGKILL);
+    waitpid(child.pid, NULL, 0);
+}
+
+/* A short run on a process that was there before, with the ring where it opens. */
+static int watch_for(pid_t pid, double seconds, struct ac_profile **ret_profile) {
+    const struct ac_sampler_options options = {
+        .rate_hz = 1000, .children = true, .stacks = true, .no_fifo = true};
+    struct ac_sampler *sampler = NULL;
+    int r = ac_sampler_new(&options, &sampler);
+    r = r < 0 ? r : ac_sampler_attach(sampler, pid, false);
+    r = r < 0 ? r : ac_sampler_run(sampler, ac_now_ns() + (int64_t)(seconds * 1e9), NULL, NULL);
+    r = r < 0 ? r : ac_sampler_finish(sampler, 0, ret_profile);
+    ac_sampler_free(sampler);
+    return r;
+}
+
+/* Each system call of a run fails in turn, as in a sandbox or at a limit: an answer or an error, never a
+ * crash. */
+static void any_system_call_may_fail(void **state) {
+    (void)state;
+    static const int errors[] = {EPERM, EMFILE, EIO};
+    char *argv[] = {"sleep", "60", NULL};
+    struct ac_child child;
+    assert_int_equal(ac_child_start(argv, &child), 0);
+    assert_int_equal(ac_child_release(&child), 0);
+    for (size_t e = 0; e < AC_COUNT(errors); e++) {
+        for (unsigned long n = 1, calls = n; n <= calls && n < 150;
+             n++) { /* by then every kind has had its turn */
+            struct ac_profile *profile = NULL;
+            ac_sys_fail_at(n, errors[e]);
+            int r = watch_for(child.pid, 0.005, &profile);
+            calls = ac_sys_calls();
+            if (r == 0)
+                assert_true(ac_profile_valid(profile));
+            ac_profile_free(r == 0 ? profile : NULL);
+        }
     }
     kill(child.pid, SIGKILL);
     waitpid(child.pid, NULL, 0);
@@ -174,6 +214,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(a_snapshot_has_one_segment_per_thread),
         cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(any_system_call_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
