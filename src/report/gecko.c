@@ -4,10 +4,12 @@
  * of its own.
  *
  * Every thread carries tables of its own with only what it uses: nodes and frames are renumbered per thread.
+ * A sample is a segment, weighted by how long it lasted. "meta" comes first: Perfetto knows the format by it.
  */
 #include <string.h>
 
 #include "report/names.h"
+#include "report/stream.h"
 
 enum category { OTHER, PYTHON, NATIVE, GIL, CPU, WAIT, CATEGORY_COUNT };
 static const struct {
@@ -32,40 +34,57 @@ static const struct {
     [AC_UNKNOWN] = {"Unknown", OTHER, false},
 };
 
+/* The columns of the format's tables, in the order in which the rows below give their values. */
+static const struct ac_column stack_columns[] = {
+    {.name = "frame"}, {.name = "prefix"}, {.name = "category"}, {.name = "subcategory"}};
+static const struct ac_column frame_columns[] = {
+    {.name = "func"},          {.name = "line"},        {.name = "category"},      {.name = "subcategory"},
+    {.name = "address"},       {.name = "inlineDepth"}, {.name = "innerWindowID"}, {.name = "implementation"},
+    {.name = "optimizations"}, {.name = "column"},      {.name = "nativeSymbol"}};
+static const struct ac_column func_columns[] = {
+    {.name = "name"}, {.name = "fileName"},      {.name = "lineNumber"}, {.name = "columnNumber"},
+    {.name = "isJS"}, {.name = "relevantForJS"}, {.name = "resource"}};
+static const struct ac_column sample_columns[] = {{.name = "stack"},
+                                                  {.name = "time", .is_time = true},
+                                                  {.name = "weight", .is_time = true},
+                                                  {.name = "eventDelay"}};
+static const struct ac_column marker_columns[] = {{.name = "name"},
+                                                  {.name = "startTime", .is_time = true},
+                                                  {.name = "endTime", .is_time = true},
+                                                  {.name = "phase"},
+                                                  {.name = "category"},
+                                                  {.name = "data"}};
+static const struct ac_column resource_columns[] = {
+    {.name = "lib"}, {.name = "name"}, {.name = "host"}, {.name = "type"}};
+static const struct ac_column symbol_columns[] = {
+    {.name = "libIndex"}, {.name = "address"}, {.name = "name"}, {.name = "functionSize"}};
+#define INTERVAL 1 /* phase of a marker that has both ends */
+
 /* One thread under construction. */
 struct writer {
     const struct ac_profile *p;
     struct ac_map stacks, frames, funcs; /* profile's index -> this thread's */
-    json_t *stack_frame, *stack_prefix, *stack_category;
-    json_t *frame_func, *frame_line, *frame_category;
-    json_t *func_name, *func_file, *func_line;
-    json_t *sample_stack, *sample_time;
-    json_t *marker_name, *marker_from, *marker_to, *marker_category, *marker_data, *marker_phase;
-    bool ok;
+    struct ac_column stack[AC_COUNT(stack_columns)], frame[AC_COUNT(frame_columns)],
+        func[AC_COUNT(func_columns)], sample[AC_COUNT(sample_columns)], marker[AC_COUNT(marker_columns)];
+    size_t samples, markers;
+    int err;
 };
 
 /* Strings 0.. are the profile's; behind them come ours. */
 static uint32_t own_string(const struct ac_profile *p, uint32_t i) {
     return (uint32_t)p->string_count + i;
 }
-enum { STRING_ON_CPU = AC_STATE_COUNT, STRING_OFF_CPU, STRING_OWN_COUNT };
+enum { STRING_ON_CPU = AC_STATE_COUNT, STRING_OFF_CPU };
 
-static json_t *strings_of(const struct ac_profile *p) {
-    json_t *list = json_array();
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < p->string_count; i++) {
-        ok = json_array_append_new(list, ac_json_str(p, i)) == 0;
+static void put_strings(const struct ac_profile *p, struct ac_buf *buf) {
+    for (uint32_t i = 0; i < p->string_count; i++) {
+        ac_put_json_text(buf, ac_profile_text(p, i));
+        ac_buf_str(buf, ",");
     }
-    for (int s = 0; ok && s < AC_STATE_COUNT; s++) {
-        ok = json_array_append_new(list, json_string(states[s].marker)) == 0;
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        ac_buf_printf(buf, "\"%s\",", states[s].marker);
     }
-    ok = ok && json_array_append_new(list, json_string("On CPU")) == 0 &&
-         json_array_append_new(list, json_string("Off CPU")) == 0;
-    return ok ? list : (json_decref(list), NULL);
-}
-
-static void push(struct writer *w, json_t *list, json_t *value) {
-    w->ok = json_array_append_new(list, value) == 0 && w->ok;
+    ac_buf_str(buf, "\"On CPU\",\"Off CPU\"");
 }
 
 /* The thread's number for `key`, new when *ret_new. */
@@ -74,7 +93,7 @@ static uint32_t renumber(struct writer *w, struct ac_map *map, uint32_t key, boo
     *ret_new = !ac_map_get(map, key, &number);
     if (*ret_new) {
         number = (uint32_t)map->len;
-        w->ok = ac_map_put(map, key, number) == 0 && w->ok;
+        w->err = w->err ? w->err : ac_map_put(map, key, number);
     }
     return number;
 }
@@ -84,9 +103,9 @@ static uint32_t put_func(struct writer *w, uint32_t func) {
     uint32_t number = renumber(w, &w->funcs, func, &is_new);
     if (is_new) {
         const struct ac_func *f = &w->p->funcs[func];
-        push(w, w->func_name, json_integer(f->name));
-        push(w, w->func_file, json_integer(f->file));
-        push(w, w->func_line, f->first_line > 0 ? json_integer(f->first_line) : json_null());
+        int64_t line = f->first_line > 0 ? f->first_line : AC_NULL;
+        ac_table_row(w->func, AC_COUNT(w->func),
+                     (int64_t[]){f->name, f->file, line, AC_NULL, AC_FALSE, AC_FALSE, -1});
     }
     return number;
 }
@@ -95,243 +114,151 @@ static uint32_t put_frame(struct writer *w, uint32_t frame) {
     bool is_new;
     uint32_t number = renumber(w, &w->frames, frame, &is_new);
     if (is_new) {
-        int32_t line = w->p->frames[frame].line;
-        push(w, w->frame_func, json_integer(put_func(w, w->p->frames[frame].func)));
-        push(w, w->frame_line, line > 0 ? json_integer(line) : json_null());
-        push(w, w->frame_category, json_integer(PYTHON));
+        const struct ac_frame *f = &w->p->frames[frame];
+        int64_t line = f->line > 0 ? f->line : AC_NULL;
+        ac_table_row(
+            w->frame, AC_COUNT(w->frame),
+            (int64_t[]){put_func(w, f->func), line, PYTHON, 0, -1, 0, 0, AC_NULL, AC_NULL, AC_NULL, AC_NULL});
     }
     return number;
 }
 
-/* Parents first: a stack's prefix is a smaller number. */
-static void put_stack(struct writer *w, uint32_t leaf) {
+/* The thread's number of a stack; AC_NULL for the empty one. Parents first: a prefix is a smaller number. */
+static int64_t put_stack(struct writer *w, uint32_t leaf) {
     uint32_t path[AC_MAX_DEPTH + 1];
     size_t depth = 0;
-    uint32_t known = 0;
-    uint32_t prefix = 0;
+    int64_t prefix = AC_NULL;
     for (uint32_t node = leaf; node && depth < AC_COUNT(path); node = w->p->nodes[node].parent) {
-        if (ac_map_get(&w->stacks, node, &prefix)) {
-            known = node;
+        uint32_t known;
+        if (ac_map_get(&w->stacks, node, &known)) {
+            prefix = known;
             break;
         }
         path[depth++] = node;
     }
-    bool has_prefix = known != 0;
-    while (depth && w->ok) {
+    while (depth) {
         bool is_new;
         uint32_t node = path[--depth];
         uint32_t number = renumber(w, &w->stacks, node, &is_new);
-        push(w, w->stack_frame, json_integer(put_frame(w, w->p->nodes[node].frame)));
-        push(w, w->stack_prefix, has_prefix ? json_integer(prefix) : json_null());
-        push(w, w->stack_category, json_integer(PYTHON));
+        int64_t frame = put_frame(w, w->p->nodes[node].frame);
+        ac_table_row(w->stack, AC_COUNT(w->stack), (int64_t[]){frame, prefix, PYTHON, 0});
         prefix = number;
-        has_prefix = true;
     }
+    return prefix;
 }
 
 static void put_marker(struct writer *w, uint32_t name, enum category category,
-                       const struct ac_segment *segment, const char *type) {
-    double from = (double)segment->from_ns / 1e6;
-    double to = (double)segment->to_ns / 1e6;
-    json_t *data = json_object();
-    w->ok = ac_json_set(data, "type", json_string(type)) &&
-            ac_json_set(data, "duration", json_real(to - from)) && w->ok;
-    push(w, w->marker_name, json_integer(own_string(w->p, name)));
-    push(w, w->marker_from, json_real(from));
-    push(w, w->marker_to, json_real(to));
-    push(w, w->marker_phase, json_integer(1));
-    push(w, w->marker_category, json_integer(category));
-    push(w, w->marker_data, data);
+                       const struct ac_segment *segment) {
+    ac_table_row(
+        w->marker, AC_COUNT(w->marker),
+        (int64_t[]){own_string(w->p, name), segment->from_ns, segment->to_ns, INTERVAL, category, AC_NULL});
+    w->markers++;
 }
 
 static void put_segment(struct writer *w, const struct ac_segment *segment) {
-    bool on_cpu = states[segment->state].on_cpu;
-    uint32_t stack = 0;
-    put_stack(w, segment->node);
-    bool known = ac_map_get(&w->stacks, segment->node, &stack);
-    push(w, w->sample_stack, known ? json_integer(stack) : json_null());
-    push(w, w->sample_time, json_real((double)segment->from_ns / 1e6));
-    put_marker(w, segment->state, states[segment->state].category, segment, "State");
-    put_marker(w, on_cpu ? STRING_ON_CPU : STRING_OFF_CPU, CPU, segment, "CPU");
+    int64_t stack = put_stack(w, segment->node);
+    ac_table_row(w->sample, AC_COUNT(w->sample),
+                 (int64_t[]){stack, segment->from_ns, segment->to_ns - segment->from_ns, AC_NULL});
+    w->samples++;
+    put_marker(w, segment->state, states[segment->state].category, segment);
+    put_marker(w, states[segment->state].on_cpu ? STRING_ON_CPU : STRING_OFF_CPU, CPU, segment);
 }
 
-static void lists_new(struct writer *w) {
-    json_t **lists[] = {&w->stack_frame, &w->stack_prefix,   &w->stack_category,  &w->frame_func,
-                        &w->frame_line,  &w->frame_category, &w->func_name,       &w->func_file,
-                        &w->func_line,   &w->sample_stack,   &w->sample_time,     &w->marker_name,
-                        &w->marker_from, &w->marker_to,      &w->marker_category, &w->marker_data,
-                        &w->marker_phase};
-    for (size_t i = 0; i < AC_COUNT(lists); i++) {
-        *lists[i] = json_array();
-        w->ok = *lists[i] && w->ok;
+static void put_identity(const struct ac_profile *p, const struct ac_thread *thread, struct ac_buf *buf) {
+    ac_buf_str(buf, "{\"name\":");
+    ac_put_json_text(buf, ac_profile_text(p, thread->name));
+    ac_buf_printf(buf, ",\"isMainThread\":%s,\"pid\":\"%d\",\"tid\":%d", thread->main ? "true" : "false",
+                  p->processes[thread->process].pid, thread->tid);
+    ac_buf_str(buf, ",\"processType\":\"default\",\"processName\":\"Python Process\","
+                    "\"processStartupTime\":0,\"processShutdownTime\":null,\"pausedRanges\":[],"
+                    "\"registerTime\":");
+    ac_put_ms(buf, thread->from_ns);
+    ac_buf_str(buf, ",\"unregisterTime\":");
+    ac_put_ms(buf, thread->to_ns);
+    ac_buf_str(buf, ",");
+}
+
+static void put_empty_table(struct ac_buf *buf, const char *name, const struct ac_column *columns,
+                            size_t count) {
+    struct ac_column empty[4];
+    memcpy(empty, columns, count * sizeof(*columns));
+    ac_buf_str(buf, ",");
+    ac_put_table(buf, name, empty, count, 0, "");
+}
+
+static void put_tables(struct writer *w, struct ac_buf *buf) {
+    ac_put_table(buf, "samples", w->sample, AC_COUNT(w->sample), w->samples,
+                 "\"weightType\":\"tracing-ms\",");
+    ac_buf_str(buf, ",");
+    ac_put_table(buf, "stackTable", w->stack, AC_COUNT(w->stack), w->stacks.len, "");
+    ac_buf_str(buf, ",");
+    ac_put_table(buf, "frameTable", w->frame, AC_COUNT(w->frame), w->frames.len, "");
+    ac_buf_str(buf, ",");
+    ac_put_table(buf, "funcTable", w->func, AC_COUNT(w->func), w->funcs.len, "");
+    ac_buf_str(buf, ",");
+    ac_put_table(buf, "markers", w->marker, AC_COUNT(w->marker), w->markers, "");
+    put_empty_table(buf, "resourceTable", resource_columns, AC_COUNT(resource_columns));
+    put_empty_table(buf, "nativeSymbols", symbol_columns, AC_COUNT(symbol_columns));
+}
+
+static void put_thread(const struct ac_profile *p, uint32_t index, const struct ac_lanes *lanes,
+                       struct ac_buf *buf) {
+    struct writer w = {.p = p};
+    memcpy(w.stack, stack_columns, sizeof(w.stack));
+    memcpy(w.frame, frame_columns, sizeof(w.frame));
+    memcpy(w.func, func_columns, sizeof(w.func));
+    memcpy(w.sample, sample_columns, sizeof(w.sample));
+    memcpy(w.marker, marker_columns, sizeof(w.marker));
+    for (size_t i = lanes->first[index]; i < lanes->first[index + 1]; i++) {
+        put_segment(&w, &p->segments[lanes->order[i]]);
     }
-}
-
-/* A column of n equal values. */
-static json_t *filled(size_t n, int value, bool null) {
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, null ? json_null() : json_integer(value));
-    }
-    return list;
-}
-
-static json_t *empty_table(const char *const *columns, size_t count) {
-    json_t *o = json_object();
-    bool ok = true;
-    for (size_t i = 0; i < count; i++) {
-        ok = ok && ac_json_set(o, columns[i], json_array());
-    }
-    ok = ok && ac_json_set(o, "length", json_integer(0));
-    return ok ? o : (json_decref(o), NULL);
-}
-
-static json_t *stack_table(struct writer *w) {
-    size_t n = json_array_size(w->stack_frame);
-    json_t *o = json_object();
-    w->ok = ac_json_set(o, "frame", w->stack_frame) && ac_json_set(o, "prefix", w->stack_prefix) &&
-            ac_json_set(o, "category", w->stack_category) &&
-            ac_json_set(o, "subcategory", filled(n, 0, false)) &&
-            ac_json_set(o, "length", json_integer((json_int_t)n)) && w->ok;
-    return o;
-}
-
-static json_t *frame_table(struct writer *w) {
-    static const char *const nulls[] = {"implementation", "optimizations", "column", "nativeSymbol"};
-    size_t n = json_array_size(w->frame_func);
-    json_t *o = json_object();
-    w->ok = ac_json_set(o, "func", w->frame_func) && ac_json_set(o, "line", w->frame_line) &&
-            ac_json_set(o, "category", w->frame_category) &&
-            ac_json_set(o, "subcategory", filled(n, 0, false)) &&
-            ac_json_set(o, "address", filled(n, -1, false)) &&
-            ac_json_set(o, "inlineDepth", filled(n, 0, false)) &&
-            ac_json_set(o, "innerWindowID", filled(n, 0, false)) &&
-            ac_json_set(o, "length", json_integer((json_int_t)n)) && w->ok;
-    for (size_t i = 0; i < AC_COUNT(nulls); i++) {
-        w->ok = ac_json_set(o, nulls[i], filled(n, 0, true)) && w->ok;
-    }
-    return o;
-}
-
-static json_t *func_table(struct writer *w) {
-    size_t n = json_array_size(w->func_name);
-    json_t *o = json_object();
-    json_t *no = json_array();
-    for (size_t i = 0; i < n; i++) {
-        push(w, no, json_false());
-    }
-    w->ok = ac_json_set(o, "name", w->func_name) && ac_json_set(o, "fileName", w->func_file) &&
-            ac_json_set(o, "lineNumber", w->func_line) && ac_json_set(o, "relevantForJS", json_incref(no)) &&
-            ac_json_set(o, "isJS", no) && ac_json_set(o, "resource", filled(n, -1, false)) &&
-            ac_json_set(o, "columnNumber", filled(n, 0, true)) &&
-            ac_json_set(o, "length", json_integer((json_int_t)n)) && w->ok;
-    return o;
-}
-
-static json_t *sample_table(struct writer *w) {
-    size_t n = json_array_size(w->sample_stack);
-    json_t *o = json_object();
-    w->ok = ac_json_set(o, "stack", w->sample_stack) && ac_json_set(o, "time", w->sample_time) &&
-            ac_json_set(o, "eventDelay", filled(n, 0, true)) && ac_json_set(o, "weight", json_null()) &&
-            ac_json_set(o, "weightType", json_string("samples")) &&
-            ac_json_set(o, "length", json_integer((json_int_t)n)) && w->ok;
-    return o;
-}
-
-static json_t *marker_table(struct writer *w) {
-    size_t n = json_array_size(w->marker_name);
-    json_t *o = json_object();
-    w->ok = ac_json_set(o, "name", w->marker_name) && ac_json_set(o, "startTime", w->marker_from) &&
-            ac_json_set(o, "endTime", w->marker_to) && ac_json_set(o, "phase", w->marker_phase) &&
-            ac_json_set(o, "category", w->marker_category) && ac_json_set(o, "data", w->marker_data) &&
-            ac_json_set(o, "length", json_integer((json_int_t)n)) && w->ok;
-    return o;
-}
-
-static bool put_identity(const struct ac_profile *p, const struct ac_thread *thread, json_t *o) {
-    struct ac_buf pid = {0};
-    ac_buf_printf(&pid, "%d", p->processes[thread->process].pid);
-    bool ok = ac_json_set(o, "name", ac_json_str(p, thread->name)) &&
-              ac_json_set(o, "isMainThread", json_boolean(thread->main)) &&
-              ac_json_set(o, "pid", json_string(ac_buf_text(&pid))) &&
-              ac_json_set(o, "tid", json_integer(thread->tid)) &&
-              ac_json_set(o, "processType", json_string("default")) &&
-              ac_json_set(o, "processName", json_string("Python Process")) &&
-              ac_json_set(o, "processStartupTime", json_integer(0)) &&
-              ac_json_set(o, "processShutdownTime", json_null()) &&
-              ac_json_set(o, "registerTime", json_real((double)thread->from_ns / 1e6)) &&
-              ac_json_set(o, "unregisterTime", json_real((double)thread->to_ns / 1e6)) &&
-              ac_json_set(o, "pausedRanges", json_array());
-    ac_buf_free(&pid);
-    return ok;
-}
-
-static json_t *thread_of(const struct ac_profile *p, uint32_t index) {
-    static const char *const resources[] = {"lib", "name", "host", "type"};
-    static const char *const symbols[] = {"libIndex", "address", "name", "functionSize"};
-    struct writer w = {.p = p, .ok = true};
-    json_t *o = json_object();
-    lists_new(&w);
-    for (size_t i = 0; w.ok && i < p->segment_count; i++) {
-        if (p->segments[i].thread == index) {
-            put_segment(&w, &p->segments[i]);
-        }
-    }
-    bool ok = put_identity(p, &p->threads[index], o);
-    ok = ac_json_set(o, "samples", sample_table(&w)) && ok;
-    ok = ac_json_set(o, "stackTable", stack_table(&w)) && ok;
-    ok = ac_json_set(o, "frameTable", frame_table(&w)) && ok;
-    ok = ac_json_set(o, "funcTable", func_table(&w)) && ok;
-    ok = ac_json_set(o, "markers", marker_table(&w)) && ok;
-    ok = ok && ac_json_set(o, "resourceTable", empty_table(resources, AC_COUNT(resources))) &&
-         ac_json_set(o, "nativeSymbols", empty_table(symbols, AC_COUNT(symbols)));
+    put_identity(p, &p->threads[index], buf);
+    put_tables(&w, buf);
+    ac_buf_str(buf, "}");
+    buf->err = buf->err ? buf->err : w.err;
     ac_map_free(&w.stacks);
     ac_map_free(&w.frames);
     ac_map_free(&w.funcs);
-    return ok && w.ok ? o : (json_decref(o), NULL);
 }
 
-static json_t *categories_of(void) {
-    json_t *list = json_array();
-    bool ok = true;
-    for (size_t i = 0; ok && i < CATEGORY_COUNT; i++) {
-        json_t *o = json_pack("{s:s, s:s, s:[s]}", "name", categories[i].name, "color", categories[i].color,
-                              "subcategories", "Other");
-        ok = json_array_append_new(list, o) == 0;
+static void put_meta(const struct ac_profile *p, struct ac_buf *buf) {
+    int64_t interval_ns = p->sampling.rate_hz >= 1e-6 ? (int64_t)(1e9 / p->sampling.rate_hz) : 0;
+    ac_buf_str(buf, "{\"meta\":{\"version\":32,\"preprocessedProfileVersion\":57,\"interval\":");
+    ac_put_ms(buf, interval_ns);
+    ac_buf_str(buf, ",\"startTime\":");
+    ac_put_ms(buf, ac_max(p->started_unix_ns, 0));
+    ac_buf_str(buf, ",\"product\":\"Python\",\"importedFrom\":\"allcores " AC_VERSION "\",\"processType\":0,"
+                    "\"stackwalk\":0,\"toolkit\":\"\",\"symbolicated\":true,\"markerSchema\":[],"
+                    "\"extensions\":{\"id\":[],\"name\":[],\"baseURL\":[],\"length\":0},"
+                    "\"platform\":\"Linux\",\"appBuildID\":\"\",\"CPUName\":\"\",\"misc\":\"\",\"abi\":");
+    ac_put_json_text(buf, ac_profile_text(p, p->machine));
+    ac_buf_str(buf, ",\"oscpu\":");
+    ac_put_json_text(buf, ac_profile_text(p, p->machine));
+    ac_buf_printf(buf, ",\"logicalCPUs\":%d,\"physicalCPUs\":%d,\"categories\":[", p->cpus.online,
+                  p->cpus.online);
+    for (size_t i = 0; i < CATEGORY_COUNT; i++) {
+        ac_buf_printf(buf, "%s{\"name\":\"%s\",\"color\":\"%s\",\"subcategories\":[\"Other\"]}", i ? "," : "",
+                      categories[i].name, categories[i].color);
     }
-    return ok ? list : (json_decref(list), NULL);
-}
-
-static json_t *meta_of(const struct ac_profile *p) {
-    json_t *o =
-        json_pack("{s:f, s:f, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:[], s:{s:[], s:[], s:[], s:i}}",
-                  "interval", 1e3 / p->sampling.rate_hz, "startTime", (double)p->started_unix_ns / 1e6,
-                  "product", "Python", "importedFrom", "allcores " AC_VERSION, "version", 32,
-                  "preprocessedProfileVersion", 57, "processType", 0, "stackwalk", 0, "toolkit", "",
-                  "symbolicated", 1, "markerSchema", "extensions", "id", "name", "baseURL", "length", 0);
-    bool ok = o && ac_json_set(o, "categories", categories_of()) &&
-              ac_json_set(o, "logicalCPUs", json_integer(p->cpus.online)) &&
-              ac_json_set(o, "physicalCPUs", json_integer(p->cpus.online)) &&
-              ac_json_set(o, "abi", ac_json_str(p, p->machine)) &&
-              ac_json_set(o, "oscpu", ac_json_str(p, p->machine)) &&
-              ac_json_set(o, "platform", json_string("Linux")) &&
-              ac_json_set(o, "appBuildID", json_string("")) && ac_json_set(o, "CPUName", json_string("")) &&
-              ac_json_set(o, "misc", json_string(""));
-    return ok ? o : (json_decref(o), NULL);
+    ac_buf_str(buf, "]}");
 }
 
 int ac_report_gecko(const struct ac_profile *p, struct ac_buf *buf) {
-    json_t *o = json_object();
-    json_t *threads = json_array();
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < p->thread_count; i++) {
-        ok = json_array_append_new(threads, thread_of(p, i)) == 0;
+    struct ac_lanes lanes;
+    int err = ac_lanes_new(p, &lanes);
+    if (err) {
+        return err;
     }
-    ok = ac_json_set(o, "threads", threads) && ok;
-    ok = ac_json_set(o, "meta", meta_of(p)) && ok;
-    json_t *shared = json_pack("{s:o, s:{s:i, s:[], s:[]}}", "stringArray", strings_of(p), "sources",
-                               "length", 0, "uuid", "filename");
-    ok = ac_json_set(o, "shared", shared) && ok;
-    ok = ac_json_set(o, "libs", json_array()) && ac_json_set(o, "pages", json_array()) && ok;
-    return ac_json_write(o, ok, buf);
+    put_meta(p, buf);
+    ac_buf_str(buf, ",\"libs\":[],\"pages\":[],\"shared\":{\"sources\":{\"length\":0,\"uuid\":[],"
+                    "\"filename\":[]},\"stringArray\":[");
+    put_strings(p, buf);
+    ac_buf_str(buf, "]},\"threads\":[");
+    for (uint32_t i = 0; i < p->thread_count && !buf->err; i++) {
+        ac_buf_str(buf, i ? ",\n" : "\n");
+        put_thread(p, i, &lanes, buf);
+    }
+    ac_buf_str(buf, "]}\n");
+    ac_lanes_free(&lanes);
+    return buf->err;
 }

@@ -15,7 +15,7 @@
 
 static const char magic[8] = {'a', 'l', 'l', 'c', 'o', 'r', 'e', 's'};
 #define VERSION  1u
-#define MAX_BODY (512u << 20)
+#define MAX_BODY (192u << 20) /* every table at its cap, strings at their longest */
 
 struct header {
     char magic[8];
@@ -38,11 +38,11 @@ static const struct {
         offsetof(struct ac_profile, items), offsetof(struct ac_profile, one##_count),                        \
             offsetof(struct ac_profile, one##_cap), sizeof(struct type), most                                \
     }
-    TABLE(funcs, func, ac_func, AC_CAP_STRINGS),
-    TABLE(frames, frame, ac_frame, 1u << 20),
+    TABLE(funcs, func, ac_func, AC_CAP_NODES),
+    TABLE(frames, frame, ac_frame, AC_CAP_NODES),
     TABLE(nodes, node, ac_node, AC_CAP_NODES),
-    TABLE(processes, process, ac_process, 4 * AC_CAP_PROCESSES),
-    TABLE(threads, thread, ac_thread, 4 * AC_CAP_THREADS),
+    TABLE(processes, process, ac_process, AC_CAP_PROCESSES),
+    TABLE(threads, thread, ac_thread, AC_CAP_THREADS),
     TABLE(cells, cell, ac_cell, AC_CAP_CELLS),
     TABLE(pairs, pair, ac_gil_pair, AC_CAP_PAIRS),
     TABLE(segments, segment, ac_segment, AC_CAP_SEGMENTS),

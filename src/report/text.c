@@ -25,6 +25,12 @@ static void paint(struct text *t, const char *code) {
     }
 }
 
+/* A buffer of a moment: its failure is the report's. */
+static void drop(struct text *t, struct ac_buf *temporary) {
+    t->buf->err = t->buf->err ? t->buf->err : temporary->err;
+    ac_buf_free(temporary);
+}
+
 /* Text from outside, made safe, and cut with "..." where it would not fit. Returns its width. */
 static size_t put_cut(struct text *t, const char *text, size_t room) {
     struct ac_buf safe = {0};
@@ -46,11 +52,11 @@ static size_t put_cut(struct text *t, const char *text, size_t room) {
     } else {
         width = 0;
     }
-    ac_buf_free(&safe);
+    drop(t, &safe);
     return width;
 }
 
-/* A paragraph, wrapped at blanks, every line indented. */
+/* A paragraph, wrapped at blanks, every line indented. A number stays with its "%". */
 static void put_wrapped(struct text *t, const char *text, int indent, const char *first) {
     struct ac_buf safe = {0};
     ac_buf_escaped(&safe, text, strlen(text));
@@ -60,6 +66,7 @@ static void put_wrapped(struct text *t, const char *text, int indent, const char
     ac_buf_str(t->buf, first);
     for (char *at = safe.data; at && *at;) {
         char *end = at + strcspn(at, " ");
+        end += strncmp(end, " %", 2) == 0 ? 1 + strcspn(end + 1, " ") : 0;
         char kept = *end;
         *end = '\0';
         size_t width = ac_text_width(at);
@@ -68,39 +75,44 @@ static void put_wrapped(struct text *t, const char *text, int indent, const char
             ac_buf_repeat(t->buf, " ", indent + (int)strlen(first));
             column = 0;
         }
-        ac_buf_printf(t->buf, "%s%s", column ? " " : "", at);
-        column += width + (column ? 1 : 0);
+        ac_buf_str(t->buf, column ? " " : "");
+        column += (column ? 1 : 0) + put_cut(t, at, room); /* escaped twice is escaped once */
         *end = kept;
         at = kept ? end + 1 : end;
     }
     ac_buf_str(t->buf, "\n");
-    ac_buf_free(&safe);
+    drop(t, &safe);
 }
 
+static void put_painted(struct text *t, const char *code, const char *text) {
+    paint(t, code);
+    ac_buf_str(t->buf, text);
+    paint(t, "0");
+}
+
+/* The sentence, and the verdict's id at the right end of its line; below it where that is too long. */
 static void headline(struct text *t) {
     const struct ac_verdict *v = &t->diagnosis->main;
     struct ac_buf tag = {0};
+    struct ac_buf safe = {0};
     ac_buf_printf(&tag, "%s, %s", v->id, ac_confidence_names[v->confidence]);
+    ac_buf_escaped(&safe, v->sentence, strlen(v->sentence));
     size_t width = (size_t)t->style->width;
-    size_t taken = 2 + ac_text_width(v->sentence);
-    paint(t, "1");
+    size_t taken = 2 + ac_text_width(ac_buf_text(&safe));
     if (taken + 2 + tag.len <= width) {
-        ac_buf_printf(t->buf, "  %s", v->sentence);
-        paint(t, "0");
+        ac_buf_str(t->buf, "  ");
+        put_painted(t, "1", ac_buf_text(&safe));
         ac_buf_repeat(t->buf, " ", (int)(width - taken - tag.len));
-        paint(t, "2");
-        ac_buf_str(t->buf, ac_buf_text(&tag));
-        paint(t, "0");
-        ac_buf_str(t->buf, "\n");
     } else {
+        paint(t, "1");
         put_wrapped(t, v->sentence, 2, "");
         paint(t, "0");
-        paint(t, "2");
-        ac_buf_printf(t->buf, "  %s", ac_buf_text(&tag));
-        paint(t, "0");
-        ac_buf_str(t->buf, "\n");
+        ac_buf_str(t->buf, "  ");
     }
-    ac_buf_free(&tag);
+    put_painted(t, "2", ac_buf_text(&tag));
+    ac_buf_str(t->buf, "\n");
+    drop(t, &safe);
+    drop(t, &tag);
 }
 
 static void put_code(struct text *t, const char *code) {
@@ -113,7 +125,7 @@ static void put_code(struct text *t, const char *code) {
         put_cut(t, ac_buf_text(&line), (size_t)t->style->width - 4);
         paint(t, "0");
         ac_buf_str(t->buf, "\n");
-        ac_buf_free(&line);
+        drop(t, &line);
         code += len + (code[len] == '\n');
     }
 }
@@ -135,7 +147,7 @@ static void fix(struct text *t) {
         struct ac_buf line = {0};
         ac_buf_printf(&line, "%s (%s, %s)", also->sentence, also->id, ac_confidence_names[also->confidence]);
         put_wrapped(t, ac_buf_text(&line), 2, i ? "      " : "Also: ");
-        ac_buf_free(&line);
+        drop(t, &line);
     }
 }
 
@@ -173,14 +185,16 @@ static void put_culprit(struct text *t, int state, size_t room) {
     }
     const struct ac_spot *spot = &t->diagnosis->evidence->state_spots[state];
     if (most) {
-        ac_buf_printf(&words, "%s behind %s", ac_profile_text(profile, profile->funcs[most->waiter].name),
-                      ac_profile_text(profile, profile->funcs[most->holder].name));
+        ac_put_function(&words, ac_profile_text(profile, profile->funcs[most->waiter].name));
+        ac_buf_str(&words, " behind ");
+        ac_put_function(&words, ac_profile_text(profile, profile->funcs[most->holder].name));
     } else if (spot->func != AC_NO_FUNC) {
         struct ac_place place = ac_place_of(profile, spot);
-        ac_buf_printf(&words, "%s  %s:%d", place.function, ac_base_name(place.file), place.line);
+        ac_put_function(&words, place.function);
+        ac_buf_printf(&words, "  %s:%d", ac_base_name(place.file), place.line);
     }
     put_cut(t, ac_buf_text(&words), room);
-    ac_buf_free(&words);
+    drop(t, &words);
 }
 
 static void state_row(struct text *t, int state, double seconds, double share) {
@@ -210,7 +224,7 @@ static void states(struct text *t) {
     ac_buf_printf(&line, " went in %.1f s", e->wall_s);
     ac_buf_str(t->buf, "\n");
     put_wrapped(t, ac_buf_text(&line), 2, "");
-    ac_buf_free(&line);
+    drop(t, &line);
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         double seconds = (double)ns[s] / 1e9;
         if (total > 0 && seconds / total >= 0.005) {
@@ -225,8 +239,12 @@ static void method(struct text *t) {
     const struct ac_sampling *s = &t->profile->sampling;
     const struct ac_cpus *cpus = &t->profile->cpus;
     struct ac_buf line = {0};
-    ac_buf_printf(&line, "CPUs: %d online, %.4g usable, %.1f used.  ", cpus->online, cpus->usable,
-                  t->diagnosis->evidence->used);
+    const struct ac_evidence *e = t->diagnosis->evidence;
+    ac_buf_printf(&line, "CPUs: %d online, %.4g usable, %.1f used", cpus->online, cpus->usable, e->used);
+    if (e->others >= 0.3) {
+        ac_buf_printf(&line, ", %.1f by other programs", e->others);
+    }
+    ac_buf_str(&line, ".  ");
     ac_put_thousands(&line, s->samples);
     ac_buf_printf(&line, " samples at %.0f Hz, ", s->rate_hz);
     ac_put_thousands(&line, s->missed);
@@ -241,7 +259,7 @@ static void method(struct text *t) {
     paint(t, "2");
     put_wrapped(t, ac_buf_text(&line), 2, "");
     paint(t, "0");
-    ac_buf_free(&line);
+    drop(t, &line);
 }
 
 static void notes(struct text *t) {
@@ -258,7 +276,7 @@ static void notes(struct text *t) {
             struct ac_buf line = {0};
             ac_buf_printf(&line, "process %d: %s", process->pid, note);
             put_wrapped(t, ac_buf_text(&line), 2, "Note: ");
-            ac_buf_free(&line);
+            drop(t, &line);
             last = note;
             told++;
         }
