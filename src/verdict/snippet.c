@@ -81,11 +81,25 @@ static int32_t loop_around(const struct ac_case *c, struct ac_place at) {
     return 0;
 }
 
-static void put_pattern(struct ac_buf *buf, const char *executor, const char *function, const char *instead,
-                        struct ac_place at) {
-    ac_buf_printf(buf, "with %s() as executor:  # in place of %s, %s:%d\n", executor, instead,
+/* Another process imports the file again: what stands at module level needs the guard. Returns the indent of
+ * what follows. */
+static const char *put_guard(const struct ac_case *c, struct ac_buf *buf, const char *executor,
+                             struct ac_place at) {
+    const char *text = source_line(c, at.file, at.line);
+    if (strcmp(executor, "ProcessPoolExecutor") != 0 || strcmp(at.function, "<module>") != 0 || !text ||
+        indent_of(text) > 0) {
+        return "";
+    }
+    ac_buf_str(buf, "if __name__ == \"__main__\":  # each process imports this file\n");
+    return "    ";
+}
+
+static void put_pattern(const struct ac_case *c, struct ac_buf *buf, const char *executor,
+                        const char *function, const char *instead, struct ac_place at) {
+    const char *indent = put_guard(c, buf, executor, at);
+    ac_buf_printf(buf, "%swith %s() as executor:  # in place of %s, %s:%d\n", indent, executor, instead,
                   ac_base_name(at.file), at.line);
-    ac_buf_printf(buf, "    results = list(executor.map(%s, items))", function);
+    ac_buf_printf(buf, "%s    results = list(executor.map(%s, items))", indent, function);
 }
 
 void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
@@ -96,12 +110,13 @@ void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_plac
     if (pool) {
         place->line = pool;
         ac_buf_str(buf, "from concurrent.futures import ProcessPoolExecutor\n");
+        ac_buf_str(buf, put_guard(c, buf, "ProcessPoolExecutor", *place));
         put_replaced(buf, source_line(c, at.file, pool), "ThreadPoolExecutor", "ProcessPoolExecutor");
         ac_buf_printf(buf, "  # %s:%d", ac_base_name(at.file), pool);
     } else if (work->func != AC_NO_FUNC && is_plain_function(c, work->node)) {
         int32_t threads = line_with(c, at, "Thread(");
         place->line = threads ? threads : place->line;
-        put_pattern(buf, "ProcessPoolExecutor", ac_place_of(c->profile, work).function, "the threads",
+        put_pattern(c, buf, "ProcessPoolExecutor", ac_place_of(c->profile, work).function, "the threads",
                     *place);
     }
 }
@@ -120,7 +135,7 @@ void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const 
         if (above && is_plain_function(c, node) && (loop || !known)) {
             at.line = loop ? loop : at.line;
             *place = at;
-            put_pattern(buf, executor, ac_node_place(c->profile, node).function, "the loop", at);
+            put_pattern(c, buf, executor, ac_node_place(c->profile, node).function, "the loop", at);
             return;
         }
     }

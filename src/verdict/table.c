@@ -163,7 +163,7 @@ static const char *main_wait(const struct ac_evidence *e) {
 }
 
 static void say_idle(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(buf, "It waits: %.2f of %.4g CPUs were used, and no more would help", c->evidence->used,
+    ac_buf_printf(buf, "It waits: %.2f of %.4g CPUs were used; more CPUs would not help", c->evidence->used,
                   c->evidence->usable);
 }
 

@@ -144,6 +144,9 @@ static const struct world worlds[] = {
     /* --- gil-bound-threads */
     {"eight threads", "gil-bound-threads", .least = AC_SURE,
      .groups = {JOINING, EACH(8, .python = .124, .gil = .87, .no_cpu = .006)}},
+    {"three threads of a script", "gil-bound-threads", .least = AC_SURE,
+     .groups = {{.count = 1, .main = true, .lock = 1, .function = "<module>"},
+                EACH(3, .python = .33, .gil = .66)}},
     {"two threads", "gil-bound-threads", .least = AC_SURE,
      .groups = {JOINING, EACH(2, .python = .49, .gil = .5, .native = .01)}},
     {"four threads on two CPUs, hand-over noise", "gil-bound-threads", .least = AC_SURE, .online = 2,
@@ -448,6 +451,18 @@ static void snippets_are_the_users_own_lines(void **state) {
                                           "    for one in all: one.join()",
                                           NULL};
     check_code("eight threads", threads, "in place of the threads, batch.py:5", 5);
+    static const char *const module[] = {"",
+                                         "",
+                                         "",
+                                         "def work(chunk):",
+                                         "all = [Thread(target=work, args=(c,)) for c in chunks]",
+                                         "for one in all: one.join()",
+                                         NULL};
+    check_code("three threads of a script", module,
+               "if __name__ == \"__main__\":  # each process imports this file\n"
+               "    with ProcessPoolExecutor() as executor:  # in place of the threads, batch.py:5\n"
+               "        results = list(executor.map(work, items))",
+               5);
     static const char *const nested[] = {"", "", "", "    def work(chunk):", "", "    join()", NULL};
     check_code("eight threads", nested, NULL, 0);
 }
