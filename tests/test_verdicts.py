@@ -41,7 +41,7 @@ PROGRAMS = [
 def test_verdict(
     run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
 ) -> None:
-    report = run.why(run.program(python, program, *args))
+    report = run.why_alone(run.program(python, program, *args))
     assert report["verdict"]["id"] == verdict, report["verdict"]
 
 
@@ -50,7 +50,7 @@ def test_verdict(
 @pytest.mark.parametrize("program", ["hash_threads", "busy_processes"])
 def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
     command = run.program(python, program, SECONDS, 2)
-    report = run.why(["taskset", "-c", "0", *command])
+    report = run.why_alone(["taskset", "-c", "0", *command])
     assert report["verdict"]["id"] == "pinned", report["verdict"]
     assert report["cpus"]["affinity"] == 1
 
@@ -86,13 +86,13 @@ def test_one_thread_on_a_busy_machine_is_no_gil_problem(run: Runner, here: Inter
 
 @TWO_CPUS
 def test_no_one_thing(run: Runner, here: Interpreter) -> None:
-    report = run.why(run.program(here, "part_time", SECONDS))
+    report = run.why_alone(run.program(here, "part_time", SECONDS))
     assert report["verdict"]["id"] == "unclear", report["verdict"]
 
 
 @TWO_CPUS
 def test_the_fix_names_the_users_own_lines(run: Runner, here: Interpreter) -> None:
-    report = run.why(run.program(here, "gil_pool", SECONDS))
+    report = run.why_alone(run.program(here, "gil_pool", SECONDS))
     verdict = report["verdict"]
     assert "transform (gil_pool.py:" in verdict["evidence"]
     assert "ProcessPoolExecutor(max_workers=4) as executor:" in verdict["fix"]["code"]
@@ -104,7 +104,7 @@ def test_the_fix_names_the_users_own_lines(run: Runner, here: Interpreter) -> No
 
 @TWO_CPUS
 def test_the_loop_is_named(run: Runner, here: Interpreter) -> None:
-    report = run.why(run.program(here, "single_python", SECONDS))
+    report = run.why_alone(run.program(here, "single_python", SECONDS))
     verdict = report["verdict"]
     assert "score (single_python.py:" in verdict["evidence"]
     assert "main (single_python.py:20)" in verdict["evidence"]
@@ -114,14 +114,14 @@ def test_the_loop_is_named(run: Runner, here: Interpreter) -> None:
 @TWO_CPUS
 @parametrize("3.14t")
 def test_free_threaded_threads_fill_the_cpus(run: Runner, python: Interpreter) -> None:
-    report = run.why(run.program(python, "gil_threads", SECONDS, 2))
+    report = run.why_alone(run.program(python, "gil_threads", SECONDS, 2))
     assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
 
 
 @TWO_CPUS
 @parametrize("3.14t")
 def test_a_gil_that_came_back_is_found(run: Runner, python: Interpreter) -> None:
-    report = run.why(["env", "PYTHON_GIL=1", *run.program(python, "gil_threads", SECONDS, 4)])
+    report = run.why_alone(["env", "PYTHON_GIL=1", *run.program(python, "gil_threads", SECONDS, 4)])
     process = max(report["processes"], key=lambda one: one["cpu_s"])
     assert (process["free_threaded"], process["gil_enabled"]) == (True, True)
     assert report["verdict"]["id"] == "gil-bound-threads"
