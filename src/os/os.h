@@ -162,6 +162,9 @@ int ac_uname(char *kernel, size_t kernel_size, char *machine, size_t machine_siz
 
 /* --- sched.c */
 int ac_sched_fifo(void);      /* SCHED_FIFO priority 1 with RESET_ON_FORK for the calling thread */
+int ac_sched_normal(void);    /* and back */
+int64_t ac_files_limit(void); /* how many descriptors this process may have open, or -errno */
+int ac_files_raise(void);     /* as many as its hard limit allows */
 int ac_sched_nice(int value); /* of the calling thread */
 int64_t ac_own_cpu_ns(void);  /* CPU time of this whole process */
 

@@ -47,7 +47,7 @@ struct ac_sys {
     int (*sched_getaffinity)(pid_t pid, size_t size, cpu_set_t *ret);
     int (*sched_setscheduler)(pid_t pid, int policy, const struct sched_param *param);
     int (*setpriority)(int which, id_t who, int value);
-    int (*getrlimit)(int resource, struct rlimit *ret);
+    int (*prlimit)(int resource, const struct rlimit *set, struct rlimit *ret);
     int (*uname)(struct utsname *ret);
 };
 extern struct ac_sys ac_sys;

@@ -89,7 +89,8 @@ static void note_machine(struct ac_sampler *sampler, pid_t pid) {
 }
 
 int ac_sampler_attach(struct ac_sampler *sampler, pid_t pid, bool launched) {
-    long files = sysconf(_SC_OPEN_MAX);
+    (void)ac_files_raise(); /* where not: more threads than that have their files opened anew for each look */
+    int64_t files = ac_files_limit();
     sampler->max_fds = files > 0 && files < 1 << 20 ? (int)files - FDS_FOR_OTHERS : 1 << 20;
     sampler->max_fds = ac_max(sampler->max_fds, (int)FDS_AT_LEAST);
     sampler->launched = launched;
@@ -176,6 +177,8 @@ int ac_sampler_run(struct ac_sampler *sampler, int64_t deadline_ns, int (*poll)(
             break;
         next = next_tick(sampler, next, began, period);
     }
+    if (sampler->profile->sampling.fifo)
+        (void)ac_sched_normal();
     return sampler->err < 0 ? sampler->err : r;
 }
 

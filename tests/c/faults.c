@@ -54,7 +54,7 @@ FAULTY(int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *ret), (pid, s
 FAULTY(int, sched_setscheduler, (pid_t pid, int policy, const struct sched_param *param),
        (pid, policy, param), -1)
 FAULTY(int, setpriority, (int which, id_t who, int value), (which, who, value), -1)
-FAULTY(int, getrlimit, (int resource, struct rlimit *ret), (resource, ret), -1)
+FAULTY(int, prlimit, (int resource, const struct rlimit *set, struct rlimit *ret), (resource, set, ret), -1)
 FAULTY(int, uname, (struct utsname * ret), (ret), -1)
 
 static int faulty_clock_nanosleep(clockid_t clock, int flags, const struct timespec *until,
@@ -115,7 +115,7 @@ void ac_sys_fail_at(unsigned long n, int error) {
     ac_sys.sched_getaffinity = faulty_sched_getaffinity;
     ac_sys.sched_setscheduler = faulty_sched_setscheduler;
     ac_sys.setpriority = faulty_setpriority;
-    ac_sys.getrlimit = faulty_getrlimit;
+    ac_sys.prlimit = faulty_prlimit;
     ac_sys.uname = faulty_uname;
 }
 

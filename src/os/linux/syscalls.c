@@ -26,8 +26,8 @@ static int sys_setpriority(int which, id_t who, int value) {
     return (int)syscall(SYS_setpriority, which, who, value);
 }
 
-static int sys_getrlimit(int resource, struct rlimit *ret) {
-    return (int)syscall(SYS_prlimit64, 0, resource, NULL, ret);
+static int sys_prlimit(int resource, const struct rlimit *set, struct rlimit *ret) {
+    return (int)syscall(SYS_prlimit64, 0, resource, set, ret);
 }
 
 struct ac_sys ac_sys = {
@@ -59,6 +59,6 @@ struct ac_sys ac_sys = {
     .sched_getaffinity = sched_getaffinity,
     .sched_setscheduler = sched_setscheduler,
     .setpriority = sys_setpriority,
-    .getrlimit = sys_getrlimit,
+    .prlimit = sys_prlimit,
     .uname = uname,
 };
