@@ -201,7 +201,12 @@ static void state_row(struct text *t, int state, double seconds, double share) {
     int cells = ac_max(5, ac_min(36, t->style->width - 66));
     ac_buf_printf(t->buf, "    %-9s ", labels[state]);
     bar(t, share, cells, colors[state]);
-    ac_buf_printf(t->buf, " %8.1f s %4.0f %%  ", seconds, 100 * share);
+    ac_buf_printf(t->buf, " %8.1f s ", seconds);
+    if (share < 0.005) {
+        ac_buf_str(t->buf, "  <1 %  ");
+    } else {
+        ac_buf_printf(t->buf, "%4.0f %%  ", 100 * share);
+    }
     int taken = 14 + cells + 20;
     put_culprit(t, state, (size_t)ac_max(0, t->style->width - taken));
     ac_buf_str(t->buf, "\n");
@@ -227,7 +232,7 @@ static void states(struct text *t) {
     drop(t, &line);
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         double seconds = (double)ns[s] / 1e9;
-        if (total > 0 && seconds / total >= 0.005) {
+        if (total > 0 && (seconds / total >= 0.005 || seconds / e->wall_s >= 0.05)) {
             state_row(t, s, seconds, seconds / total);
         }
     }
