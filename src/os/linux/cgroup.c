@@ -192,8 +192,8 @@ int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t
     if (!count || !time) {
         return -ENOENT;
     }
-    int64_t value = strtoll(strchr(time, ' '), NULL, 10);
+    int64_t value = ac_max(strtoll(strchr(time, ' '), NULL, 10), 0LL);
     *ret_count = strtoll(strchr(count, ' '), NULL, 10);
-    *ret_ns = at.v2 ? value * AC_NS_PER_US : value;
+    *ret_ns = at.v2 ? ac_min(value, INT64_MAX / AC_NS_PER_US) * AC_NS_PER_US : value;
     return 0;
 }

@@ -262,7 +262,7 @@ int ac_task_status(pid_t pid, pid_t tid, struct ac_status *ret) {
     status.ppid = (pid_t)number_of(text, "PPid", 0);
     parse_ns_pids(field_of(text, "NSpid"), &status);
     int64_t rss_kib = number_of(text, "VmRSS", -1);
-    status.vm_rss_bytes = rss_kib < 0 ? -1 : rss_kib * 1024;
+    status.vm_rss_bytes = rss_kib < 0 || rss_kib > INT64_MAX / 1024 ? -1 : rss_kib * 1024;
     status.switches_voluntary = number_of(text, "voluntary_ctxt_switches", -1);
     status.switches_forced = number_of(text, "nonvoluntary_ctxt_switches", -1);
     const char *cpus = field_of(text, "Cpus_allowed_list");
