@@ -3,23 +3,31 @@
 # PYTHON=python3.13 picks the interpreter that allcores is installed with (3.11 or newer).
 
 SHELL := bash
-PYTHON ?= $(shell tools/find-python)
+PYTHON ?=
 VENV   := .venv
+# Another interpreter than that of the .venv: the .venv is made anew.
+ifneq ($(PYTHON),)
+ifneq ($(wildcard $(VENV)/bin/python),)
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version)'
+ifneq ($(shell $(PYTHON) $(WHICH)),$(shell $(VENV)/bin/python $(WHICH)))
+$(shell rm -rf $(VENV) build/wheel)
+endif
+endif
+endif
 SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
 
-.PHONY: all demo test test-all lint fmt check-c pythons clean
+.PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
 
 all: $(VENV)/.installed
 
 $(VENV)/bin/python:
-	tools/setup build
-	@test -n "$(PYTHON)" || { echo "allcores: needs Python 3.11 or newer with venv; set PYTHON=" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	tools/setup build $(PYTHON)
+	python=$$(tools/find-python $(PYTHON)) && "$$python" -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q meson meson-python ninja
 
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps \
-		--force-reinstall -Cbuild-dir=build .
+		--force-reinstall --config-settings=build-dir=build/wheel .
 	@touch $@
 
 demo: all
@@ -36,20 +44,23 @@ pythons:
 test: all $(VENV)/.test-tools lint check-c pythons
 	$(VENV)/bin/python -m pytest -m "not long"
 
-test-all: all $(VENV)/.test-tools lint check-c pythons
+test-all: all $(VENV)/.test-tools lint check-c fuzz pythons
 	$(VENV)/bin/python -m pytest
 
 # The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.
 check-c: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c
 
+fuzz: $(VENV)/.test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/fuzz
+
 lint: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/lint
 
 fmt: $(VENV)/.test-tools
 	git ls-files '*.c' '*.h' | xargs clang-format -i
-	$(VENV)/bin/ruff check --fix python tools tests bench
-	$(VENV)/bin/ruff format python tools tests bench
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
 
 clean:
 	rm -rf build build-* $(VENV)

@@ -1,8 +1,8 @@
 """The CPython interpreters of this machine that the tests run against.
 
-Found in PATH, in pyenv's directory and in a Debian root made by tools/get-pythons (run by chroot); one per version and
-kind of build, the newest micro version. ALLCORES_FORKY names another root, ALLCORES_PYTHONS (paths, colon-separated)
-further interpreters.
+Found in PATH, in pyenv's directory and in a Debian root made by tools/get-pythons (run by chroot); one per
+version and kind of build, the newest micro version. ALLCORES_FORKY names another root, ALLCORES_PYTHONS
+(paths, colon-separated) further interpreters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WANTED = [(3, minor) for minor in range(8, 16)]
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One interpreter: `prefix` is the command that starts it, `root` the chroot that it lives in ("" mostly)."""
+    """`prefix` is the command that starts it, `root` the chroot that it lives in ("" mostly)."""
 
     version: tuple[int, int]
     micro: int
@@ -45,18 +45,22 @@ class Interpreter:
 
 PROBE = (
     "import sys, sysconfig; print(sys.implementation.name, *sys.version_info[:3],"
-    " int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))))"
+    " int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))), sys.executable)"
 )
 
 
 def _ask(prefix: tuple[str, ...], root: str = "") -> Interpreter | None:
     try:
-        answer = subprocess.run([*prefix, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True)
+        answer = subprocess.run(
+            [*prefix, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    name, major, minor, micro, free_threaded = answer.stdout.split()
+    name, major, minor, micro, free_threaded, executable = answer.stdout.split(maxsplit=5)
     if name != "cpython":
         return None
+    if not root:
+        prefix = (executable.strip(),)  # not a version manager's shim, which is a shell script
     return Interpreter((int(major), int(minor)), int(micro), free_threaded == "1", prefix, root)
 
 
@@ -70,9 +74,9 @@ def _candidates() -> list[tuple[tuple[str, ...], str]]:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     root = Path(os.environ.get("ALLCORES_FORKY", cache / "allcores" / "forky"))
     if os.geteuid() == 0 and (root / "usr" / "bin").is_dir():
-        for path in sorted((root / "usr" / "bin").iterdir()):
-            if re.fullmatch(r"python3\.\d+t?", path.name):
-                found.append((("chroot", str(root), "/usr/bin/" + path.name), str(root)))
+        for file in sorted((root / "usr" / "bin").iterdir()):
+            if re.fullmatch(r"python3\.\d+t?", file.name):
+                found.append((("chroot", str(root), "/usr/bin/" + file.name), str(root)))
     return found
 
 

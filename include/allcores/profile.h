@@ -1,11 +1,12 @@
 /* profile.h - what the probe found out about one run: plain data, no process is read through it.
  *
- * The sampler fills an ac_profile; verdict reads it; report writes it as text, JSON, gecko, speedscope, folded
- * or as a .allcores recording, which reads back into the same struct. Everything refers to everything else by
- * index, so the struct can be written out and validated as it stands.
+ * The sampler fills an ac_profile; verdict reads it; report writes it as text, JSON, gecko, speedscope,
+ * folded or as a .allcores recording, which reads back into the same struct. Everything refers to everything
+ * else by index, so the struct can be written out and validated as it stands.
  *
- *   strings <- functions <- frames <- nodes (a trie of stacks) <- cells  (thread, stack, state) -> nanoseconds
- *   processes <- threads                                       <- segments (who was in which state, when)
+ *   strings <- functions <- frames <- nodes (a trie of stacks) <- cells  (thread, stack, state) ->
+ * nanoseconds processes <- threads                                       <- segments (who was in which state,
+ * when)
  *
  * Units: int64_t nanoseconds unless a name says otherwise; times are since the start of the run.
  * Memory is bounded: each table has a cap (AC_CAP_*); what no longer fits is merged, and `limits` says so.
@@ -55,33 +56,35 @@ enum ac_kind {
 
 /* What this run could not see, and why; a set of bits. */
 enum ac_limit {
-    AC_LIMIT_NO_PTRACE = 1 << 0,      /* no right to read some process's memory: no GIL, no stacks there */
-    AC_LIMIT_NO_SCHEDSTAT = 1 << 1,   /* kernel without schedstat: no run-delay */
-    AC_LIMIT_NO_RING = 1 << 2,        /* the context-switch ring did not open: sampled, not exact, off-CPU times */
-    AC_LIMIT_RING_LOST = 1 << 3,      /* the ring overflowed; `sampling.lost` records are missing */
-    AC_LIMIT_UNKNOWN_PYTHON = 1 << 4, /* an interpreter whose layout is not known (or not CPython) */
-    AC_LIMIT_THREADS_MERGED = 1 << 5, /* more threads than AC_CAP_THREADS: short-lived ones share rows */
-    AC_LIMIT_STACKS_MERGED = 1 << 6,  /* AC_CAP_NODES reached: new stacks are cut at a known prefix */
+    AC_LIMIT_NO_PTRACE = 1 << 0,    /* no right to read some process's memory: no GIL, no stacks there */
+    AC_LIMIT_NO_SCHEDSTAT = 1 << 1, /* kernel without schedstat: no run-delay */
+    AC_LIMIT_NO_RING = 1 << 2,   /* the context-switch ring did not open: sampled, not exact, off-CPU times */
+    AC_LIMIT_RING_LOST = 1 << 3, /* the ring overflowed; `sampling.lost` records are missing */
+    AC_LIMIT_UNKNOWN_PYTHON = 1 << 4,  /* an interpreter whose layout is not known (or not CPython) */
+    AC_LIMIT_THREADS_MERGED = 1 << 5,  /* more threads than AC_CAP_THREADS: short-lived ones share rows */
+    AC_LIMIT_STACKS_MERGED = 1 << 6,   /* AC_CAP_NODES reached: new stacks are cut at a known prefix */
     AC_LIMIT_TIMELINE_COARSE = 1 << 7, /* AC_CAP_SEGMENTS reached: the time line was down-sampled */
     AC_LIMIT_RUN_DELAY_BOUND = 1 << 8, /* run-delay of ended threads is a bound, not exact */
-    AC_LIMIT_OTHER_NAMESPACE = 1 << 9, /* a target in another PID namespace whose tids could not be translated */
+    AC_LIMIT_OTHER_NAMESPACE =
+        1 << 9, /* a target in another PID namespace whose tids could not be translated */
     AC_LIMIT_PROCESSES_MISSED = 1 << 10 /* processes lived and died unseen; their CPU time is in the total */
 };
 
-#define AC_CAP_THREADS 1024u
+#define AC_CAP_THREADS   1024u
 #define AC_CAP_PROCESSES 1024u
-#define AC_CAP_NODES 65536u
-#define AC_CAP_STRINGS (1u << 17)
-#define AC_CAP_CELLS (1u << 18)
-#define AC_CAP_SEGMENTS (1u << 18)
-#define AC_CAP_PAIRS 4096u
-#define AC_MAX_DEPTH 192 /* frames kept of one stack, leaf first; deeper ones lose their middle */
-#define AC_MAX_STRING 1024 /* bytes kept of one name */
+#define AC_CAP_NODES     65536u
+#define AC_CAP_STRINGS   (1u << 17)
+#define AC_CAP_CELLS     (1u << 18)
+#define AC_CAP_SEGMENTS  (1u << 18)
+#define AC_CAP_PAIRS     4096u
+#define AC_MAX_DEPTH     192  /* frames kept of one stack, leaf first; deeper ones lose their middle */
+#define AC_MAX_STRING    1024 /* bytes kept of one name */
 
 typedef uint32_t ac_str; /* index into strings; 0 is "" */
 
 struct ac_func {
-    ac_str name, file; /* qualified name where the version has it (3.11+), else the plain one; path as compiled */
+    ac_str name,
+        file; /* qualified name where the version has it (3.11+), else the plain one; path as compiled */
     int32_t first_line;
     uint8_t activity; /* enum ac_activity that a frame of this function implies; AC_WORK for most */
     uint8_t pad[3];
@@ -106,7 +109,8 @@ struct ac_process {
     uint32_t argc;
     ac_str exe;
     ac_str python; /* "3.13.0"; "" when not CPython or unknown */
-    ac_str note;   /* one clear sentence when the process could not be read as Python although it looks like it */
+    ac_str
+        note; /* one clear sentence when the process could not be read as Python although it looks like it */
     int8_t free_threaded, gil_enabled; /* -1 unknown */
     uint8_t pad[2];
     int64_t from_ns, to_ns;
@@ -124,7 +128,7 @@ struct ac_thread {
     uint8_t pad[2];
     int64_t from_ns, to_ns; /* to - from summed in alive_ns when merged */
     int64_t alive_ns;
-    int64_t cpu_ns, run_delay_ns;        /* the kernel's own totals; run_delay -1: unknown */
+    int64_t cpu_ns, run_delay_ns;                /* the kernel's own totals; run_delay -1: unknown */
     int64_t switches_voluntary, switches_forced; /* -1: unknown */
     int64_t samples;
     int64_t states_ns[AC_STATE_COUNT]; /* sums to alive_ns */
@@ -161,7 +165,7 @@ struct ac_sampling {
     int64_t torn, read_errors;  /* stacks dropped as inconsistent; reads that failed */
     int64_t lost;               /* context-switch records lost */
     int64_t sampler_cpu_ns;
-    uint8_t ring, fifo;         /* 1 when taken */
+    uint8_t ring, fifo; /* 1 when taken */
     uint8_t pad[6];
 };
 
@@ -176,15 +180,15 @@ struct ac_cpus {
 struct ac_profile {
     /* target */
     int32_t pid;
-    uint8_t launched;     /* 1: we started it */
+    uint8_t launched; /* 1: we started it */
     uint8_t pad[3];
-    int32_t exit_code;    /* of a launched program that exited; -1 otherwise */
-    int32_t exit_signal;  /* 0 none */
+    int32_t exit_code;   /* of a launched program that exited; -1 otherwise */
+    int32_t exit_signal; /* 0 none */
     ac_str argv[64];
     uint32_t argc;
     int64_t started_unix_ns;
     int64_t wall_ns;
-    int64_t cpu_ns; /* the whole tree, exact: includes processes and threads that no row shows */
+    int64_t cpu_ns;  /* the whole tree, exact: includes processes and threads that no row shows */
     uint32_t limits; /* enum ac_limit bits */
     struct ac_sampling sampling;
     struct ac_cpus cpus;
@@ -210,7 +214,8 @@ struct ac_profile {
     struct ac_segment *segments;
     size_t segment_count, segment_cap;
 
-    struct ac_profile_index *index; /* hash maps behind the ac_profile_* functions; NULL in a read-back profile */
+    struct ac_profile_index
+        *index; /* hash maps behind the ac_profile_* functions; NULL in a read-back profile */
 };
 
 /* A profile with string 0 and node 0 in place. Free with ac_profile_free(). */
@@ -237,7 +242,7 @@ int ac_profile_segment(struct ac_profile *profile, const struct ac_segment *segm
 bool ac_profile_valid(const struct ac_profile *profile);
 
 const char *ac_profile_text(const struct ac_profile *profile, ac_str str); /* never NULL */
-double ac_profile_cores_used(const struct ac_profile *profile);          /* cpu_ns / wall_ns */
+double ac_profile_cores_used(const struct ac_profile *profile);            /* cpu_ns / wall_ns */
 /* Sums over all threads. */
 void ac_profile_states(const struct ac_profile *profile, int64_t ret_states_ns[AC_STATE_COUNT]);
 

@@ -22,7 +22,10 @@ def main() -> None:
         if os.access(path, os.X_OK):
             os.execv(path, ["allcores", *sys.argv[1:]])
     looked = ", ".join(str(path) for path in _candidates())
-    print(f"allcores: the native command is not installed (looked at {looked}); reinstall the package", file=sys.stderr)
+    print(
+        f"allcores: the native command is not installed (looked at {looked}); reinstall the package",
+        file=sys.stderr,
+    )
     sys.exit(127)
 
 

@@ -17,8 +17,9 @@ int ac__read_whole(const char *path, size_t max, struct ac_buf *buf);
  * negative errno; a task that is gone is -ESRCH. */
 int ac__read_small(const char *path, char *buffer, size_t size);
 
-/* cgroup.c: the tightest quota of pid in CPUs, 0 none; ret_path is the cgroup that sets it, "" for none. */
-double ac__cgroup_quota(pid_t pid, const char *root, char *ret_path, size_t size);
+/* cgroup.c: the tightest quota of pid in CPUs, 0 none; ret_path is the cgroup that sets it, "" for none. What
+ * cannot be read is no quota; only -ENOMEM is an error. */
+int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_path, size_t size);
 
 /* procfs.c: "0-3,8" as the kernel prints sets of CPUs. */
 void ac__parse_cpu_list(const char *text, cpu_set_t *ret);

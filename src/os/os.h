@@ -149,16 +149,22 @@ struct ac_cpu_limits {
     char quota_path[512]; /* the cgroup that sets it */
     double usable;        /* min(online, affinity, quota) */
 };
-/* root is "" in production; tests point it at a fixture tree that holds proc/ and sys/. */
+/* pid 0 is the caller. root is "" in production; tests point it at a fixture tree that holds proc/ and sys/.
+ */
 int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret);
-/* cpu.stat of the cgroup of pid: throttled so far; -ENOENT: no cpu controller. */
+/* cpu.stat of the cgroup that limits pid (of its own when none does): throttled so far; -ENOENT: no cpu
+ * controller. */
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns);
-/* Busy time (all but idle and iowait) of the CPUs in set since boot, from /proc/stat. */
-int ac_cpus_busy_ns(const char *root, const cpu_set_t *set, int64_t *ret_ns);
+/* Busy time (all but idle and iowait) of each CPU since boot, from /proc/stat. */
+int ac_cpus_busy(const char *root, int64_t ret_ns[CPU_SETSIZE]);
+int ac_task_affinity(pid_t tid, cpu_set_t *ret); /* the CPUs that one thread may run on */
 int ac_uname(char *kernel, size_t kernel_size, char *machine, size_t machine_size);
 
 /* --- sched.c */
 int ac_sched_fifo(void);      /* SCHED_FIFO priority 1 with RESET_ON_FORK for the calling thread */
+int ac_sched_normal(void);    /* and back */
+int64_t ac_files_limit(void); /* how many descriptors this process may have open, or -errno */
+int ac_files_raise(void);     /* as many as its hard limit allows */
 int ac_sched_nice(int value); /* of the calling thread */
 int64_t ac_own_cpu_ns(void);  /* CPU time of this whole process */
 
@@ -167,8 +173,9 @@ int64_t ac_own_cpu_ns(void);  /* CPU time of this whole process */
 void ac_child_save_signals(void);
 struct ac_child {
     pid_t pid;
-    int go_fd;  /* the child waits until it is released */
-    int err_fd; /* close-on-exec pipe: an errno when exec failed, EOF when it worked */
+    int go_fd;   /* the child waits until it is released */
+    int hold_fd; /* the pipe's other end: held so that a child killed meanwhile is no SIGPIPE for us */
+    int err_fd;  /* close-on-exec pipe: an errno when exec failed, EOF when it worked */
 };
 /* Fork a child that waits, then execs argv[0] (a path, or looked up in PATH) with the signal mask and
  * dispositions given, everything else inherited. env untouched. */

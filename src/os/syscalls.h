@@ -21,6 +21,7 @@
 
 struct ac_sys {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    DIR *(*opendir)(const char *path);
     int (*close)(int fd);
     ssize_t (*read)(int fd, void *buffer, size_t size);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
@@ -48,7 +49,7 @@ struct ac_sys {
     int (*sched_getaffinity)(pid_t pid, size_t size, cpu_set_t *ret);
     int (*sched_setscheduler)(pid_t pid, int policy, const struct sched_param *param);
     int (*setpriority)(int which, id_t who, int value);
-    int (*getrlimit)(int resource, struct rlimit *ret);
+    int (*prlimit)(int resource, const struct rlimit *set, struct rlimit *ret);
     int (*uname)(struct utsname *ret);
     /* those of shared.h */
     long (*futex)(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);

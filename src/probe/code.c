@@ -173,12 +173,13 @@ static int bytecode_read(const struct ac_py *py, const uint8_t *head, struct ac_
 }
 
 static int func_intern(struct ac_py *py, struct ac_profile *profile, struct ac_code *code) {
-    char name[AC_MAX_STRING + 1], file[AC_MAX_STRING + 1];
+    char name[AC_MAX_STRING + 1] = "", file[AC_MAX_STRING + 1] = "";
     int err = ac__text_read(py, code->qualname ? code->qualname : code->name, name, sizeof name);
     if (err == 0)
         err = ac__text_read(py, code->filename, file, sizeof file);
     if (err == 0)
         err = ac_profile_func(profile, name, file, code->first_line, &code->func);
+    code->shim = err == 0 && strcmp(name, "__init__") == 0 && strcmp(file, "__init__") == 0;
     return err;
 }
 
@@ -306,6 +307,10 @@ int ac__code_offset(struct ac_py *py, uint32_t item, uint64_t instr, int32_t cop
 int ac__code_frame(struct ac_py *py, struct ac_profile *profile, uint32_t item, int64_t offset,
                    uint32_t *ret_frame) {
     const struct ac_code *code = &py->codes.items[item];
+    if (code->shim) {
+        *ret_frame = AC_SHIM;
+        return 0;
+    }
     uint64_t key = (uint64_t)item << 32 | (uint32_t)offset;
     if (ac_map_get(&py->codes.frames, key, ret_frame))
         return 0;

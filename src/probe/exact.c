@@ -59,6 +59,20 @@ void ac__exact_switch(struct ac__thread *thread, const struct ac_ring_event *eve
     thread->unsure = false;
 }
 
+static int64_t ring_run(const struct ac__thread *thread, int64_t now) {
+    int64_t run = thread->ring_run_ns;
+    if (thread->on_cpu)
+        run += ac_max(now - thread->switched_ns, INT64_C(0));
+    return run;
+}
+
+static int64_t ring_delay(const struct ac__thread *thread, int64_t now) {
+    int64_t delay = thread->ring_delay_ns;
+    if (thread->preempted)
+        delay += ac_max(now - thread->switched_ns, INT64_C(0));
+    return delay;
+}
+
 /* Kernels without schedstat still count CPU time, in ticks. */
 static int read_ticks(struct ac__thread *thread, struct ac_schedstat *ret) {
     struct ac_stat stat;
@@ -81,24 +95,23 @@ int ac__exact_schedstat(struct ac_sampler *sampler, struct ac__thread *thread) {
     thread->last = now;
     thread->sched_known = true;
     thread->sched_read_ns = sampler->tick_ns;
-    thread->ring_delay_read_ns = thread->ring_delay_ns;
-    if (thread->preempted)
-        thread->ring_delay_read_ns += ac_max(sampler->tick_ns - thread->switched_ns, INT64_C(0));
+    ac__reach_look(sampler, thread);
+    thread->ring_run_read_ns = ring_run(thread, sampler->tick_ns);
+    if (!thread->on_cpu)
+        thread->ring_error_ns = now.run_ns - thread->base.run_ns - thread->ring_run_ns;
+    thread->ring_delay_read_ns = ring_delay(thread, sampler->tick_ns);
     return 0;
 }
 
-static int64_t ring_run(const struct ac__thread *thread, int64_t now) {
-    int64_t run = thread->ring_run_ns;
-    if (thread->on_cpu)
-        run += ac_max(now - thread->switched_ns, INT64_C(0));
-    return run;
-}
-
-static int64_t ring_delay(const struct ac__thread *thread, int64_t now) {
-    int64_t delay = thread->ring_delay_ns;
-    if (thread->preempted)
-        delay += ac_max(now - thread->switched_ns, INT64_C(0));
-    return delay;
+/* How much run-delay a thread that has ended may have had and no total shows: its time since schedstat was
+ * read or it was seen asleep, less what it ran. */
+static int64_t unread_delay(const struct ac_sampler *sampler, const struct ac__thread *thread, int64_t now) {
+    int64_t known = thread->sched_known ? thread->sched_read_ns : thread->born_ns;
+    if (thread->seen && !thread->running && !thread->runnable)
+        known = ac_max(known, sampler->before_ns);
+    int64_t ran = sampler->ring ? ring_run(thread, now) - thread->ring_run_read_ns : 0;
+    int64_t waited = sampler->ring ? ring_delay(thread, now) - thread->ring_delay_read_ns : 0;
+    return ac_max(now - known - ran - waited, INT64_C(0));
 }
 
 void ac__exact_total(struct ac_sampler *sampler, struct ac__thread *thread, int64_t now, bool ended) {
@@ -109,7 +122,7 @@ void ac__exact_total(struct ac_sampler *sampler, struct ac__thread *thread, int6
     int64_t sched_delay = thread->sched_known ? thread->last.delay_ns - thread->base.delay_ns : 0;
     account->alive_ns = ac_max(now - thread->born_ns, INT64_C(0));
     if (sampler->ring) {
-        account->run_ns = ring_run(thread, now);
+        account->run_ns = ac_max(ring_run(thread, now) + thread->ring_error_ns, INT64_C(0));
         if (thread->resync)
             account->run_ns = ac_max(account->run_ns, sched_run);
         int64_t delay = ring_delay(thread, now);
@@ -118,10 +131,8 @@ void ac__exact_total(struct ac_sampler *sampler, struct ac__thread *thread, int6
         account->run_ns = sched_run;
         account->delay_ns = sched_delay;
     }
-    if (ended) {
-        int64_t read = thread->sched_known ? thread->sched_read_ns : thread->born_ns;
-        sampler->unread_delay_ns += ac_max(now - read, INT64_C(0));
-    }
+    if (ended)
+        sampler->unread_delay_ns += unread_delay(sampler, thread, now);
     /* A thread that a scan found is a little older than we know. */
     account->alive_ns = ac_max(account->alive_ns, account->run_ns);
 }

@@ -36,7 +36,7 @@ static void gil_decode(const struct ac_layout *layout, const uint8_t *bytes, str
 /* One system call: the list's head and every GIL. */
 static int gils_read(struct ac_py *py, uint64_t *ret_head, struct ac_py_gil *gils, size_t *ret_count) {
     const struct ac_layout *layout = &py->layout;
-    uint8_t bytes[AC_PY_MAX_GILS][64];
+    uint8_t bytes[AC_PY_MAX_GILS][64] = {{0}};
     struct iovec local[AC_PY_MAX_GILS + 1], remote[AC_PY_MAX_GILS + 1];
     bool ok[AC_PY_MAX_GILS + 1];
     size_t count = 0, known = 0, size = layout->gil_switches + 8;

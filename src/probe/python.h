@@ -1,7 +1,7 @@
 /* python.h - one CPython runtime inside another process (or our own), read through its memory.
  *
- * Contract between the reader (elf, layout, python, gil, threads, stack, code, lines: everything that knows how
- * CPython lays out its memory) and the sampler, which knows time, threads and the kernel, but no offset.
+ * Contract between the reader (elf, layout, python, gil, threads, stack, code, lines: everything that knows
+ * how CPython lays out its memory) and the sampler, which knows time, threads and the kernel, but no offset.
  *
  *   ac_py_open()          find _PyRuntime, tell the version, pick and check the layout
  *   ac_py_threads()       interpreters -> thread states, with the native thread id of each
@@ -9,8 +9,8 @@
  *   ac_py_gil_waits()     does a futex address mean "asleep in take_gil"?
  *   ac_py_stacks()        batched, checked stacks of the thread states asked for, interned into the profile
  *
- * All memory of the target is untrusted input: offsets are validated once at open, every walk is capped, a torn
- * or impossible read costs a counted error, never a crash. The target is never stopped.
+ * All memory of the target is untrusted input: offsets are validated once at open, every walk is capped, a
+ * torn or impossible read costs a counted error, never a crash. The target is never stopped.
  */
 #ifndef AC_PROBE_PYTHON_H
 #define AC_PROBE_PYTHON_H
@@ -53,11 +53,11 @@ int ac_py_threads(struct ac_py *py, struct ac_py_thread *threads, size_t cap, si
 #define AC_PY_MAX_GILS 64
 struct ac_py_gil {
     uint32_t interpreter;
-    bool enabled;       /* false: a free-threaded build that runs without it */
-    bool held;          /* locked == 1 and the holder is known */
-    uint64_t holder;    /* tstate that holds it, 0 when not held */
+    bool enabled;    /* false: a free-threaded build that runs without it */
+    bool held;       /* locked == 1 and the holder is known */
+    uint64_t holder; /* tstate that holds it, 0 when not held */
     uint64_t switch_number;
-    uint64_t address;   /* interpreters that share one have the same */
+    uint64_t address; /* interpreters that share one have the same */
 };
 /* Every distinct GIL, in one batched read. */
 int ac_py_gils(struct ac_py *py, struct ac_py_gil *gils, size_t cap, size_t *ret_count);
@@ -78,8 +78,8 @@ struct ac_py_stack_request {
     uint8_t kind;       /* enum ac_kind at the leaf instruction */
     bool attached;      /* 3.13+: tstate->state is attached; else false */
 };
-/* Read the stacks of `count` thread states; few process_vm_readv calls for all of them. Symbols go to `profile`.
- * A call's own answer is 0, -ESRCH or -ENOMEM; each request has its own result. */
+/* Read the stacks of `count` thread states; few process_vm_readv calls for all of them. Symbols go to
+ * `profile`. A call's own answer is 0, -ESRCH or -ENOMEM; each request has its own result. */
 int ac_py_stacks(struct ac_py *py, struct ac_profile *profile, struct ac_py_stack_request *requests,
                  size_t count);
 

@@ -15,6 +15,7 @@ struct ac_code {
     uint64_t name, qualname, filename, line_table; /* pointers: together with first_line they tell it apart */
     int32_t first_line;
     uint32_t func; /* in the profile */
+    bool shim;     /* 3.13+: the interpreter's own, between a class that is called and its __init__ */
     int64_t checked_ns;
     uint8_t *lines, *bytes; /* line table; bytecode as first seen (its opcodes only change within a family) */
     uint32_t lines_len, bytes_len;
@@ -126,6 +127,7 @@ int ac__runtime_find(struct ac_py *py);
 int ac__interps_read(struct ac_py *py); /* 0; -EAGAIN none yet or in motion */
 
 /* code.c */
+#define AC_SHIM UINT32_MAX /* as a frame: nothing of the program's */
 int ac__code_get(struct ac_py *py, struct ac_profile *profile, uint64_t address, uint32_t *ret_item);
 /* Byte offset of the instruction; -ERANGE: it does not lie in this code object. */
 int ac__code_offset(struct ac_py *py, uint32_t item, uint64_t instr, int32_t copy, int64_t *ret_offset);

@@ -4,6 +4,7 @@
  * Until then its cells and segments wait in a small buffer; if it ends first, they go to the row that its
  * process's short-lived threads share, so that a program that starts a thread for each item has one row for
  * all of them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "probe/sampler_internal.h"
@@ -79,8 +80,13 @@ static uint32_t overflow_row(struct ac_sampler *sampler, uint32_t process_row) {
 static ac_str thread_name(struct ac_sampler *sampler, const struct ac__thread *thread) {
     char name[64];
     ac_str text = 0;
-    if (ac_task_comm(sampler->processes[thread->process].pid, thread->tid, name, sizeof name) == 0)
-        note_error(sampler, ac_profile_string(sampler->profile, name, strlen(name), &text));
+    const struct ac__process *process = &sampler->processes[thread->process];
+    if (ac_task_comm(process->pid, thread->tid, name, sizeof name) < 0) {
+        /* Ended before it was asked: the name that the kernel gave it at exec. */
+        const char *slash = strrchr(process->exe, '/');
+        snprintf(name, sizeof name, "%.15s", slash ? slash + 1 : process->exe);
+    }
+    note_error(sampler, ac_profile_string(sampler->profile, name, strlen(name), &text));
     return text;
 }
 
@@ -217,6 +223,8 @@ void ac__row_observe(struct ac_sampler *sampler, struct ac__thread *thread, stru
         thread->label = label;
         thread->seen = true;
     }
+    if (thread->row == AC__NONE && sampler->tick_ns - thread->born_ns >= AC__YOUNG_NS)
+        ac__row_promote(sampler, thread);
     thread->pending_ns += sampler->gap_ns;
     account->weight_ns[label.state] += sampler->gap_ns;
     account->samples++;
@@ -259,8 +267,10 @@ static void add_to_row(struct ac_sampler *sampler, const struct ac__thread *thre
     if (row->merged == 0) {
         sums->unreadable = thread->account.unreadable;
         sums->cpu_state = thread->account.cpu_state;
+        sums->on_cpu_exact = thread->account.on_cpu_exact;
     } else {
         sums->unreadable &= thread->account.unreadable;
+        sums->on_cpu_exact &= thread->account.on_cpu_exact;
         row->tid = 0;
         row->name = 0;
         row->main = 0;
@@ -289,28 +299,50 @@ static void set_cpu_state(const struct ac__process *process, struct ac_account *
         account->cpu_state = AC_UNKNOWN;
 }
 
+/* A Python that ended before its runtime could be read, or before it was seen on a CPU, was starting up. */
+static void settle_start(struct ac_sampler *sampler, const struct ac__process *process,
+                         struct ac__thread *thread) {
+    struct ac__label start = {.state = AC_PYTHON, .node = sampler->start_up_node};
+    if (!process->looks_python || process->forked || !thread->main)
+        return;
+    if (thread->account.unreadable && thread->account.cpu_state == AC_PYTHON)
+        ac__runtime_settle_boot(sampler, thread);
+    if (thread->account.cpu_samples == 0)
+        ac__row_cell(sampler, thread, start, 1);
+}
+
 void ac__row_retire(struct ac_sampler *sampler, struct ac__thread *thread, int64_t now, bool final) {
     ac__exact_total(sampler, thread, now, !final);
-    set_cpu_state(&sampler->processes[thread->process], &thread->account);
+    struct ac__process *process = &sampler->processes[thread->process];
+    thread->account.on_cpu_exact = sampler->ring != NULL && !thread->resync;
+    set_cpu_state(process, &thread->account);
+    settle_start(sampler, process, thread);
     ac__row_flush(sampler, thread, now);
     place(sampler, thread, now, final);
     ac_free(thread->young);
     thread->young = NULL;
+    process->only_row = thread->row;
     if (thread->row != AC__NONE)
         add_to_row(sampler, thread, now);
 }
 
-/* CPU time that the process's clock shows and no thread of it that we saw. */
+/* CPU time that the process's clock shows and no thread of it that we saw. It is life that we did not see, or
+ * life of a thread whose last moments we did not. */
 void ac__row_missing(struct ac_sampler *sampler, struct ac__process *process, int64_t ns) {
     struct ac__thread ghost = {.used = true,
                                .process = (uint32_t)(process - sampler->processes),
-                               .row = AC__NONE,
+                               .row = process->only_row,
                                .python = -1,
                                .born_ns = process->born_ns};
     set_cpu_state(process, &ghost.account);
-    ghost.row = merged_row(sampler, process, &ghost);
+    if (process->threads_ever != 1 || ghost.row == AC__NONE)
+        ghost.row = merged_row(sampler, process, &ghost);
     if (ghost.row == AC__NONE)
         return;
-    ghost.account.alive_ns = ghost.account.run_ns = ns;
-    add_to_row(sampler, &ghost, sampler->tick_ns);
+    struct ac_account *row = &sampler->rows[ghost.row];
+    if (sampler->profile->threads[ghost.row].merged == 0)
+        add_to_row(sampler, &ghost, sampler->tick_ns);
+    row->run_ns += ns;
+    row->blind_ns += ns;
+    row->alive_ns = ac_max(row->alive_ns, row->run_ns + row->delay_ns);
 }

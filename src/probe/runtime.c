@@ -11,8 +11,9 @@
 #define OPEN_MAX_NS      AC_NS_PER_S
 #define MAP_FIRST_NS     (2 * AC_NS_PER_MS)
 #define MAP_MAX_NS       (250 * AC_NS_PER_MS)
-#define EXE_CHECK_NS     (200 * AC_NS_PER_MS)
+#define EXE_CHECK_NS     (50 * AC_NS_PER_MS)
 enum { MAX_THREAD_STATES = 65536 };
+enum { BAD_READS = 3 }; /* so many in a row: it is not the process that we opened */
 
 void ac__runtime_rescan(struct ac__process *process, int64_t now) {
     process->map_ns = now;
@@ -34,7 +35,7 @@ void ac__runtime_reset(struct ac_sampler *sampler, struct ac__process *process) 
     process->runtime = AC__RUNTIME_NOT_YET;
     process->open_step_ns = 0;
     process->holder_func = AC__NONE;
-    process->waiters = 0;
+    process->bad_reads = 0;
     for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
         struct ac__thread *thread = &sampler->threads[i];
         thread->tstate = thread->fingerprint = 0;
@@ -68,7 +69,7 @@ static void set_version(struct ac_sampler *sampler, struct ac__process *process,
 }
 
 /* What ran before Python was initialised was Python's start: one thread, which would have held the GIL. */
-static void settle_boot(struct ac_sampler *sampler, struct ac__thread *thread) {
+void ac__runtime_settle_boot(struct ac_sampler *sampler, struct ac__thread *thread) {
     int64_t ns = thread->boot_ns;
     if (ns == 0)
         return;
@@ -84,7 +85,7 @@ static void opened(struct ac_sampler *sampler, struct ac__process *process, int6
     process->looks_python = true;
     for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
         struct ac__thread *thread = &sampler->threads[i];
-        settle_boot(sampler, thread);
+        ac__runtime_settle_boot(sampler, thread);
         thread->dirty = true; /* its futex may turn out to be the GIL's */
         thread->next_look_ns = 0;
         thread->python = 0;
@@ -148,17 +149,22 @@ static void try_open(struct ac_sampler *sampler, struct ac__process *process, in
     }
 }
 
-/* Without the ring no record tells an exec; the link of exe does, mostly. */
-static void check_exe(struct ac_sampler *sampler, struct ac__process *process, int64_t now) {
-    char exe[sizeof process->exe];
-    process->exe_checked_ns = now;
-    if (ac_process_exe(process->pid, exe, sizeof exe) < 0 || strcmp(exe, process->exe) == 0)
-        return;
+/* Another program in the same process. */
+static void replaced(struct ac_sampler *sampler, struct ac__process *process, int64_t now) {
     ac__runtime_reset(sampler, process);
     process->forked = false;
     process->describe = true;
     process->describe_tries = 0;
     process->open_ns = now;
+}
+
+/* Without the ring no record tells an exec; the link of exe does, or, when one Python execs another, memory
+ * that is no longer where it was. */
+static void check_exe(struct ac_sampler *sampler, struct ac__process *process, int64_t now) {
+    char exe[sizeof process->exe];
+    process->exe_checked_ns = now;
+    if (ac_process_exe(process->pid, exe, sizeof exe) == 0 && strcmp(exe, process->exe) != 0)
+        replaced(sampler, process, now);
 }
 
 /* --- thread states to threads */
@@ -230,8 +236,10 @@ static void map_threads(struct ac_sampler *sampler, uint32_t process_slot, int64
 
 void ac__runtime_update(struct ac_sampler *sampler, uint32_t process_slot, int64_t now) {
     struct ac__process *process = &sampler->processes[process_slot];
-    if (!sampler->ring && now - process->exe_checked_ns >= EXE_CHECK_NS / (process->describe ? 100 : 1))
+    if (!sampler->ring && now - process->exe_checked_ns >= (process->describe ? 0 : EXE_CHECK_NS))
         check_exe(sampler, process, now);
+    if (process->bad_reads >= BAD_READS)
+        replaced(sampler, process, now + OPEN_FIRST_NS);
     if (process->describe)
         ac__tree_describe(sampler, process);
     bool waits = process->runtime == AC__RUNTIME_NOT_YET || process->runtime == AC__RUNTIME_BOOT;

@@ -75,21 +75,22 @@ static void note_machine(struct ac_sampler *sampler, pid_t pid) {
     }
     struct ac_cpus *cpus = &profile->cpus;
     *cpus = (struct ac_cpus){.machine_busy_ns = -1, .throttled_ns = -1, .throttled_count = -1};
-    sampler->busy_base_ns = sampler->throttled_base_ns = -1;
+    sampler->busy_base_ns[0] = sampler->throttled_base_ns = -1;
     if (ac_cpus_of(pid, "", &sampler->limits) < 0)
         return;
     cpus->online = sampler->limits.online;
     cpus->affinity = sampler->limits.affinity;
     cpus->quota = sampler->limits.quota;
     cpus->usable = sampler->limits.usable;
-    if (ac_cpus_busy_ns("", &sampler->limits.set, &sampler->busy_base_ns) < 0)
-        sampler->busy_base_ns = -1;
+    if (ac_cpus_busy("", sampler->busy_base_ns) < 0)
+        sampler->busy_base_ns[0] = -1;
     if (ac_cgroup_throttled(pid, "", &sampler->throttled_base_count, &sampler->throttled_base_ns) < 0)
         sampler->throttled_base_ns = -1;
 }
 
 int ac_sampler_attach(struct ac_sampler *sampler, pid_t pid, bool launched) {
-    long files = sysconf(_SC_OPEN_MAX);
+    (void)ac_files_raise(); /* where not: more threads than that have their files opened anew for each look */
+    int64_t files = ac_files_limit();
     sampler->max_fds = files > 0 && files < 1 << 20 ? (int)files - FDS_FOR_OTHERS : 1 << 20;
     sampler->max_fds = ac_max(sampler->max_fds, (int)FDS_AT_LEAST);
     sampler->launched = launched;
@@ -137,7 +138,15 @@ static int wait_until(struct ac_sampler *sampler, int64_t until, int64_t *polled
         sampler->woken_ns = poll ? ac_min(until, now + POLL_NS) : until;
         if (ac_sleep_until(sampler->woken_ns) == -EINTR)
             *polled = 0; /* a signal: the command may want to know at once */
+        else
+            sampler->latency_ns += (ac_now_ns() - sampler->woken_ns - sampler->latency_ns) / 16;
     }
+}
+
+/* When to ask to be woken for a tick: twice the usual latency early, so that few deadlines pass by a period.
+ * A tick that comes a little early does no harm: its instant is random anyway. */
+static int64_t aim(const struct ac_sampler *sampler, int64_t deadline, int64_t period) {
+    return deadline - ac_max(INT64_C(0), ac_min(2 * sampler->latency_ns, period / 2));
 }
 
 static int64_t next_tick(struct ac_sampler *sampler, int64_t deadline, int64_t began, int64_t period) {
@@ -161,13 +170,15 @@ int ac_sampler_run(struct ac_sampler *sampler, int64_t deadline_ns, int (*poll)(
     int r = 0;
     for (;;) {
         bool last = deadline_ns > 0 && next >= deadline_ns;
-        r = wait_until(sampler, last ? deadline_ns : next, &polled, poll, arg);
+        r = wait_until(sampler, last ? deadline_ns : aim(sampler, next, period), &polled, poll, arg);
         int64_t began = ac_now_ns();
         tick(sampler);
         if (r != 0 || last || sampler->err < 0 || (sampler->root_gone && !sampler->launched))
             break;
         next = next_tick(sampler, next, began, period);
     }
+    if (sampler->profile->sampling.fifo)
+        (void)ac_sched_normal();
     return sampler->err < 0 ? sampler->err : r;
 }
 
@@ -227,11 +238,22 @@ static void finish_cpu(struct ac_sampler *sampler, int64_t child_cpu_ns) {
     profile->cpu_ns = ac_max(profile->cpu_ns, reaped);
 }
 
+/* What everything used of the CPUs that the target could use. */
+static void finish_busy(struct ac_sampler *sampler) {
+    int64_t now[CPU_SETSIZE];
+    int64_t busy = 0;
+    if (sampler->busy_base_ns[0] < 0 || ac_cpus_busy("", now) < 0)
+        return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &sampler->limits.set))
+            busy += ac_max(now[cpu] - sampler->busy_base_ns[cpu], INT64_C(0));
+    sampler->profile->cpus.machine_busy_ns = busy;
+}
+
 static void finish_machine(struct ac_sampler *sampler) {
     struct ac_cpus *cpus = &sampler->profile->cpus;
     int64_t ns, count;
-    if (sampler->busy_base_ns >= 0 && ac_cpus_busy_ns("", &sampler->limits.set, &ns) == 0)
-        cpus->machine_busy_ns = ac_max(ns - sampler->busy_base_ns, INT64_C(0));
+    finish_busy(sampler);
     pid_t pid = sampler->root_gone ? getpid() : sampler->root_pid; /* a launched root shared our cgroup */
     if (sampler->throttled_base_ns < 0 || (sampler->root_gone && !sampler->launched))
         return;
@@ -266,13 +288,16 @@ int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct a
     if (!sampler->attached)
         return -EINVAL;
     sampler->end_ns = sampler->tick_ns;
-    if (sampler->root_gone)
+    if (sampler->root_gone && !sampler->options.outlive)
         sampler->end_ns = ac_min(sampler->end_ns, sampler->root_end_ns);
+    else if (sampler->live_processes == 0)
+        sampler->end_ns = ac_min(sampler->end_ns, sampler->last_end_ns);
     profile->wall_ns = ac_max(sampler->end_ns - sampler->start_ns, INT64_C(1));
     for (uint32_t i = 0; i < sampler->process_top; i++)
         if (sampler->processes[i].used)
             finish_process(sampler, i, sampler->end_ns);
     finish_cpu(sampler, child_cpu_ns);
+    ac__reach_finish(sampler);
     finish_machine(sampler);
     finish_sampling(sampler);
     finish_target(sampler);

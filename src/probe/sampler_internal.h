@@ -60,13 +60,16 @@ struct ac__thread {
     bool resync;            /* records were lost: schedstat knows better than the ring's sums */
     bool unsure;            /* records were lost, and none has come since: on_cpu may be wrong */
     int16_t cpu;
-    int64_t switched_ns;                                    /* of the last switch */
-    int64_t ring_run_ns, ring_delay_ns, ring_delay_read_ns; /* sums; the last: at the last schedstat read */
+    int64_t switched_ns; /* of the last switch */
+    int64_t ring_run_ns, ring_delay_ns, ring_run_read_ns,
+        ring_delay_read_ns; /* sums; the last two: at the last schedstat read */
+    int64_t ring_error_ns;  /* schedstat less the ring's sum, when both were sure */
     int64_t switches_voluntary, switches_forced;
     int64_t stack_run_ns; /* CPU time when its stack was last read */
     struct ac_schedstat base, last;
     bool sched_known;
     int64_t sched_read_ns, cpu_read_ns;
+    int64_t reach_look_ns, reach_run_ns; /* reach.c: the last look, and the CPU time credited so far */
 
     /* what it was last seen doing; watch.c */
     struct ac__label label;
@@ -101,15 +104,15 @@ enum ac__runtime {
 };
 
 struct ac__process {
-    bool used, root, ended;
-    bool same_namespace, namespace_known;
+    bool used, root, same_namespace;
     bool looks_python; /* by its name */
     bool forked;       /* from a process that we follow, no exec since */
     bool describe;     /* argv and exe are to be read (again) */
     pid_t pid, ppid;
-    uint32_t row, merged_row;       /* in the profile; AC__NONE */
-    struct ac_process info;         /* until it has a row, and its last values after */
-    uint32_t threads, first_thread; /* alive; AC__NONE */
+    uint32_t row, merged_row;        /* in the profile; AC__NONE */
+    struct ac_process info;          /* until it has a row, and its last values after */
+    uint32_t threads, first_thread;  /* alive; AC__NONE */
+    uint32_t threads_ever, only_row; /* the row of its last thread to end */
     int64_t born_ns, exe_checked_ns;
     char exe[256];
     int describe_tries;
@@ -118,6 +121,7 @@ struct ac__process {
     int64_t run_sum_ns;                            /* of its ended threads */
 
     int64_t links, scan_ns; /* without the ring */
+    int64_t churn_ns;       /* a scan or a look last found that threads had come or gone */
     int64_t children_ns;
 
     enum ac__runtime runtime;
@@ -125,8 +129,14 @@ struct ac__process {
     int64_t open_ns, open_step_ns; /* next attempt, and how long after it the one that follows */
     int64_t map_ns, map_step_ns;   /* the same for ac_py_threads */
     uint32_t holder_func;          /* that the main GIL's holder was last seen in; AC__NONE */
-    uint32_t waiters;              /* of a GIL, at the last look */
+    int bad_reads;                 /* of the GILs, in a row */
     bool free_threaded;
+};
+
+/* CPU time spent under one affinity; reach.c. */
+struct ac__reach {
+    cpu_set_t set;
+    int64_t ns;
 };
 
 struct ac_sampler {
@@ -136,16 +146,20 @@ struct ac_sampler {
     struct ac_random random;
     bool launched, attached, root_gone, fifo;
     pid_t root_pid;
-    int64_t start_ns, tick_ns, before_ns; /* of the run; of this tick and the one before */
-    int64_t woken_ns;                     /* the instant that we asked to be woken at, for this tick */
-    int own_cpu;                          /* that we run on, at this tick */
-    int64_t gap_ns;                       /* tick_ns - before_ns */
-    int64_t end_ns, root_end_ns;
-    int64_t ended_cpu_ns;    /* of processes that ended */
-    int64_t reaped_base_ns;  /* the root's cutime and cstime at attach */
-    int64_t unread_delay_ns; /* life of ended threads that no schedstat read covers */
-    int64_t thread_cpu_base_ns, busy_base_ns, throttled_base_ns, throttled_base_count;
-    struct ac_cpu_limits limits;
+    int64_t start_ns, tick_ns, before_ns;     /* of the run; of this tick and the one before */
+    int64_t woken_ns;                         /* the instant that we asked to be woken at, for this tick */
+    int64_t latency_ns;                       /* running mean from that instant to being awake */
+    int own_cpu;                              /* that we run on, at this tick */
+    int64_t gap_ns;                           /* tick_ns - before_ns */
+    int64_t end_ns, root_end_ns, last_end_ns; /* of the run, of the root, of whichever ended last */
+    int64_t ended_cpu_ns;                     /* of processes that ended */
+    int64_t reaped_base_ns;                   /* the root's cutime and cstime at attach */
+    int64_t unread_delay_ns;                  /* life of ended threads that no schedstat read covers */
+    int64_t thread_cpu_base_ns, throttled_base_ns, throttled_base_count;
+    int64_t busy_base_ns[CPU_SETSIZE];
+    struct ac_cpu_limits limits; /* the root's, at attach */
+    struct ac__reach reach[16];
+    size_t reach_count;
     int open_fds, max_fds;
     uint32_t start_up_node;
     ac_str python_text;
@@ -177,7 +191,7 @@ struct ac_sampler {
     size_t active_count, active_cap;
     uint32_t scan;
     uint64_t torn, failed; /* of readers that were closed */
-    int64_t last_ring_check_ns, end_checked_ns;
+    int64_t last_ring_check_ns;
 };
 
 /* --- tree.c */
@@ -191,6 +205,10 @@ void ac__tree_end_process(struct ac_sampler *sampler, uint32_t process, int64_t 
 void ac__tree_describe(struct ac_sampler *sampler, struct ac__process *process);
 /* Scan the threads of a process once. -ESRCH: it is gone. */
 int ac__tree_scan(struct ac_sampler *sampler, uint32_t process, int64_t now);
+
+/* --- reach.c */
+void ac__reach_look(struct ac_sampler *sampler, struct ac__thread *thread); /* after a schedstat read */
+void ac__reach_finish(struct ac_sampler *sampler); /* usable CPUs, into the profile */
 
 /* --- exact.c */
 /* /proc descriptors of a thread; false when it is gone or none can be had. */
@@ -208,6 +226,8 @@ void ac__runtime_reset(struct ac_sampler *sampler,
                        struct ac__process *process);               /* after exec, or at its end */
 void ac__runtime_rescan(struct ac__process *process, int64_t now); /* its set of threads changed */
 
+void ac__runtime_settle_boot(struct ac_sampler *sampler,
+                             struct ac__thread *thread); /* its start was Python's */
 void ac__runtime_count(struct ac_sampler *sampler, const struct ac__process *process); /* its errors so far */
 
 /* --- watch.c */

@@ -22,6 +22,8 @@
 #define WINDOWS_MAX  1024u /* of one thread */
 #define IDLE_MAX     16u   /* walks that a window may go unused */
 #define CHUNK_BYTES  16384u
+#define WINDOW_MAX   16384u /* of merged frames */
+#define MERGE_GAP    1024u
 #define CHUNK_SLACK  1024u
 #define BUFFER_MAX   (8u << 20) /* read at once */
 #define CFRAME_BYTES 16u
@@ -85,6 +87,19 @@ static int window_add(struct ac_plan *plan, uint64_t from, uint32_t size, struct
     return 0;
 }
 
+/* Frames that lie close together are read as one; less than a page between them cannot be a hole. */
+static bool window_merge(struct ac_window *into, const struct ac_window *window) {
+    uint64_t from = ac_min(into->from, window->from);
+    uint64_t to = ac_max(into->from + into->size, window->from + window->size);
+    if (into->chunk || window->chunk || to - from > WINDOW_MAX ||
+        to - from > (uint64_t)into->size + window->size + MERGE_GAP)
+        return false;
+    into->from = from;
+    into->size = (uint32_t)(to - from);
+    into->idle = ac_min(into->idle, window->idle);
+    return true;
+}
+
 /* After a walk: windows shrink to what it used, and those long unused go. */
 static void plan_trim(struct ac_plan *plan) {
     size_t kept = 0;
@@ -95,7 +110,8 @@ static void plan_trim(struct ac_plan *plan) {
             window.from += window.used_from;
             window.size = window.used_to - window.used_from;
         }
-        if (window.chunk || window.idle <= IDLE_MAX)
+        bool keep = window.chunk || window.idle <= IDLE_MAX;
+        if (keep && !(kept && window_merge(&plan->windows[kept - 1], &window)))
             plan->windows[kept++] = window;
     }
     plan->len = kept;
@@ -252,7 +268,7 @@ static int frames_walk(struct ac_py *py, struct ac_plan *plan, uint64_t frame, u
             *ret_missing = frame;
             return MISSING;
         }
-        hint = (size_t)(window - plan->windows) + (layout->minor <= 10);
+        hint = (size_t)(window - plan->windows);
         window_use(window, frame, layout->frame_size);
         const uint8_t *bytes = plans->buffer + window->at + (frame - window->from);
         bool sane;
@@ -408,8 +424,8 @@ static int stack_intern(struct ac_py *py, struct ac_profile *profile, struct ac_
             err = omitted_frame(profile, &frames[kept++]);
             i = count - (AC_MAX_DEPTH - kept);
         } else {
-            err = frame_symbol(py, profile, &plans->frames[i], i == 0 ? request : NULL, &frames[kept++]);
-            i++;
+            err = frame_symbol(py, profile, &plans->frames[i++], kept == 0 ? request : NULL, &frames[kept]);
+            kept += err == 0 && frames[kept] != AC_SHIM;
         }
         if (err < 0)
             return err;

@@ -153,15 +153,19 @@ static size_t inner_tids(pid_t pid, pid_t *tids, size_t cap) {
     return count;
 }
 
-/* How many of (at most 32 of) the threads have a live tid at `offset`; false when one has something else. */
+/* Do (at most 32 of) the threads have live tids at `offset`, each its own? */
 static bool tid_offset_fits(struct ac_py *py, const struct found *found, int32_t offset, const pid_t *tids,
                             size_t tid_count) {
-    for (size_t i = 0; i < found->len && i < 32; i++) {
+    pid_t seen[32];
+    size_t count = 0;
+    for (size_t i = 0; i < found->len && count < AC_COUNT(seen); i++) {
         int32_t tid;
-        if (ac_vm_read(py->pid, found->items[i].pthread_id + (uint64_t)offset, &tid, sizeof tid) < 0)
+        if (ac_vm_read(py->pid, found->items[i].pthread_id + (uint64_t)offset, &tid, sizeof tid) < 0 ||
+            tid == 0)
             continue; /* ended in between */
-        if (tid != 0 && !is_task(tids, tid_count, tid))
+        if (!is_task(tids, tid_count, tid) || is_task(seen, count, tid))
             return false;
+        seen[count++] = tid;
     }
     return true;
 }

@@ -10,7 +10,10 @@
 
 enum { MAX_IDS = 65536, MAX_TREE = 65536 };
 /* A scan may use this share of our time, so that many threads do not make us slow: 1 / SCAN_SHARE. */
-enum { SCAN_SHARE = 200 };
+/* Less than this part of a process's CPU time is no thread that we missed, only clocks read at different
+ * times. */
+enum { MISSING_SHARE = 100 };
+enum { SCAN_SHARE = 200, CHURN_SHARE = 50 };
 #define SCAN_MIN_NS (10 * AC_NS_PER_MS)
 #define SCAN_MAX_NS (200 * AC_NS_PER_MS)
 #define CLOCK_NS    (50 * AC_NS_PER_MS)
@@ -64,6 +67,7 @@ static void link_thread(struct ac_sampler *sampler, struct ac__process *process,
         sampler->threads[thread->next].prev = slot;
     process->first_thread = slot;
     process->threads++;
+    process->threads_ever++;
     sampler->live_threads++;
 }
 
@@ -199,10 +203,12 @@ uint32_t ac__tree_add_process(struct ac_sampler *sampler, pid_t pid, pid_t ppid,
                                     .ppid = ppid,
                                     .row = AC__NONE,
                                     .merged_row = AC__NONE,
+                                    .only_row = AC__NONE,
                                     .first_thread = AC__NONE,
                                     .born_ns = now,
                                     .holder_func = AC__NONE,
                                     .cpu_read_ns = now,
+                                    .churn_ns = -SCAN_MAX_NS,
                                     .open_ns = now};
     process->info = (struct ac_process){.pid = pid,
                                         .ppid = ppid,
@@ -221,7 +227,7 @@ static int64_t process_cpu(struct ac_sampler *sampler, struct ac__process *proce
     bool whole = sampler->ring && sampler->profile->sampling.lost == 0;
     if (whole)
         return process->run_sum_ns;
-    if (cpu - process->run_sum_ns > AC_NS_PER_MS)
+    if (cpu - process->run_sum_ns > AC_NS_PER_MS + cpu / MISSING_SHARE)
         ac__row_missing(sampler, process, cpu - process->run_sum_ns);
     return ac_max(cpu, process->run_sum_ns);
 }
@@ -254,6 +260,7 @@ void ac__tree_end_process(struct ac_sampler *sampler, uint32_t slot, int64_t now
         sampler->root_gone = true;
         sampler->root_end_ns = now;
     }
+    sampler->last_end_ns = ac_max(sampler->last_end_ns, now);
     process->used = false;
     sampler->free_process = ac_min(sampler->free_process, slot);
     sampler->live_processes--;
@@ -358,6 +365,14 @@ static int list_ids(struct ac_sampler *sampler, pid_t pid, int (*list)(pid_t, pi
     }
 }
 
+/* A directory that is read while threads end may skip one that lives: ask it. */
+static bool is_gone(struct ac_sampler *sampler, struct ac__thread *thread) {
+    struct ac_stat stat;
+    if (!ac__task_ready(sampler, thread) || ac_task_stat(&thread->task, &stat) < 0)
+        return true;
+    return stat.state == 'X' || stat.state == 'Z';
+}
+
 int ac__tree_scan(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     size_t count;
     int r = list_ids(sampler, sampler->processes[slot].pid, ac_process_tasks, &count);
@@ -373,7 +388,7 @@ int ac__tree_scan(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     }
     for (uint32_t i = sampler->processes[slot].first_thread, next; i != AC__NONE; i = next) {
         next = sampler->threads[i].next;
-        if (sampler->threads[i].scan != scan)
+        if (sampler->threads[i].scan != scan && is_gone(sampler, &sampler->threads[i]))
             ac__tree_end_thread(sampler, i, middle);
     }
     return 0;
@@ -402,15 +417,25 @@ static bool is_zombie(const struct ac__process *process) {
     return r == -ESRCH || (r == 0 && (stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1)));
 }
 
+/* As many threads may have come as went, and the link count would not tell: while threads come and go, look
+ * at every tick, as far as it is cheap. */
+static int64_t scan_pause(const struct ac__process *process, int64_t cost, int64_t now) {
+    return now - process->churn_ns < SCAN_MAX_NS ? cost * CHURN_SHARE : SCAN_MAX_NS;
+}
+
 static void scan_process(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     struct ac__process *process = &sampler->processes[slot];
     int64_t links = -1;
     int r = ac_process_task_links(process->pid, &links);
     if (r == 0 && (links != process->links || now >= process->scan_ns)) {
-        process->links = links;
-        process->scan_ns = now + SCAN_MAX_NS;
+        int64_t before = ac_now_ns();
+        uint32_t ever = process->threads_ever;
         r = ac__tree_scan(sampler, slot, now);
         process = &sampler->processes[slot];
+        if (links != process->links || process->threads_ever != ever)
+            process->churn_ns = now;
+        process->links = links;
+        process->scan_ns = now + scan_pause(process, ac_now_ns() - before, now);
     }
     if (r == 0 && now >= process->children_ns) {
         int64_t before = ac_now_ns();
@@ -424,7 +449,7 @@ static void scan_process(struct ac_sampler *sampler, uint32_t slot, int64_t now)
     }
     if (r == -ESRCH || process->threads == 0)
         ac__tree_end_process(sampler, slot, now - sampler->gap_ns / 2);
-    else if (now - process->cpu_read_ns >= CLOCK_NS)
+    else if (now - process->cpu_read_ns >= CLOCK_NS || now - process->born_ns < AC__YOUNG_NS)
         read_clock(process, now);
 }
 
@@ -523,6 +548,9 @@ int ac__tree_attach(struct ac_sampler *sampler, pid_t pid) {
     r = attach_process(sampler, pid, stat.ppid);
     if (r < 0)
         return r;
+    uint32_t root;
+    if (ac_map_get(&sampler->by_pid, (uint64_t)pid, &root))
+        ac__row_process(sampler, &sampler->processes[root]); /* the first row, whoever ends first */
     sampler->reaped_base_ns = ac_ticks_to_ns(stat.cutime_ticks + stat.cstime_ticks);
     if (sampler->options.children)
         attach_children(sampler);

@@ -5,8 +5,11 @@
 
 #include "probe/profile_internal.h"
 
-/* A run of ten years: above it sums of a thousand threads could overflow. */
-#define NS_MAX (INT64_C(10) * 366 * 86400 * AC_NS_PER_S)
+/* A run of ten years, and its threads together (292 years are what an int64_t of ns holds): sums of a column
+ * then fit, and sums of two of them in places. */
+#define NS_MAX    (INT64_C(10) * 366 * 86400 * AC_NS_PER_S)
+#define TOTAL_MAX (INT64_MAX / 4)
+#define COUNT_MAX (INT64_C(1) << 60)
 
 static bool time_ok(int64_t ns) {
     return ns >= 0 && ns <= NS_MAX;
@@ -14,6 +17,16 @@ static bool time_ok(int64_t ns) {
 
 static bool time_or_unknown(int64_t ns) {
     return ns >= -1 && ns <= NS_MAX;
+}
+
+static bool count_ok(int64_t count) {
+    return count >= 0 && count <= COUNT_MAX;
+}
+
+/* Add a time that is known to be sane; false when the sum is not. */
+static bool add(int64_t *sum, int64_t ns) {
+    *sum += ns;
+    return *sum <= TOTAL_MAX;
 }
 
 static bool number_ok(double value) {
@@ -82,11 +95,13 @@ static bool thread_ok(const struct ac_profile *profile, const struct ac_thread *
 static bool rows_ok(const struct ac_profile *profile) {
     if (profile->process_count > AC_CAP_PROCESSES || profile->thread_count > AC_CAP_THREADS)
         return false;
+    int64_t cpu = 0, alive = 0, thread_cpu = 0;
     for (size_t i = 0; i < profile->process_count; i++)
-        if (!process_ok(profile, &profile->processes[i]))
+        if (!process_ok(profile, &profile->processes[i]) || !add(&cpu, profile->processes[i].cpu_ns))
             return false;
     for (size_t i = 0; i < profile->thread_count; i++)
-        if (!thread_ok(profile, &profile->threads[i]))
+        if (!thread_ok(profile, &profile->threads[i]) || !add(&alive, profile->threads[i].alive_ns) ||
+            !add(&thread_cpu, profile->threads[i].cpu_ns))
             return false;
     return true;
 }
@@ -94,16 +109,19 @@ static bool rows_ok(const struct ac_profile *profile) {
 static bool cells_ok(const struct ac_profile *profile) {
     if (profile->cell_count > AC_CAP_CELLS || profile->pair_count > AC_CAP_PAIRS)
         return false;
+    int64_t total = 0, waited = 0;
     for (size_t i = 0; i < profile->cell_count; i++) {
         const struct ac_cell *cell = &profile->cells[i];
         if (cell->thread >= profile->thread_count || cell->node >= profile->node_count ||
-            cell->state >= AC_STATE_COUNT || cell->kind >= AC_KIND_COUNT || !time_ok(cell->ns))
+            cell->state >= AC_STATE_COUNT || cell->kind >= AC_KIND_COUNT || !time_ok(cell->ns) ||
+            !add(&total, cell->ns))
             return false;
     }
     for (size_t i = 0; i < profile->pair_count; i++) {
         const struct ac_gil_pair *pair = &profile->pairs[i];
         if ((pair->holder != UINT32_MAX && pair->holder >= profile->func_count) ||
-            (pair->waiter != UINT32_MAX && pair->waiter >= profile->func_count) || !time_ok(pair->ns))
+            (pair->waiter != UINT32_MAX && pair->waiter >= profile->func_count) || !time_ok(pair->ns) ||
+            !add(&waited, pair->ns))
             return false;
     }
     return true;
@@ -128,9 +146,9 @@ static bool numbers_ok(const struct ac_profile *profile) {
     const struct ac_sampling *sampling = &profile->sampling;
     const struct ac_cpus *cpus = &profile->cpus;
     return time_ok(profile->wall_ns) && time_ok(profile->cpu_ns) && number_ok(sampling->rate_hz) &&
-           number_ok(sampling->reached_hz) && sampling->ticks >= 0 && sampling->missed >= 0 &&
-           sampling->samples >= 0 && sampling->torn >= 0 && sampling->read_errors >= 0 &&
-           sampling->lost >= 0 && time_ok(sampling->sampler_cpu_ns) && cpus->online >= 0 &&
+           number_ok(sampling->reached_hz) && count_ok(sampling->ticks) && count_ok(sampling->missed) &&
+           count_ok(sampling->samples) && count_ok(sampling->torn) && count_ok(sampling->read_errors) &&
+           count_ok(sampling->lost) && time_ok(sampling->sampler_cpu_ns) && cpus->online >= 0 &&
            cpus->affinity >= 0 && number_ok(cpus->quota) && number_ok(cpus->usable) &&
            cpus->machine_busy_ns >= -1 && cpus->throttled_ns >= -1 && cpus->throttled_count >= -1;
 }

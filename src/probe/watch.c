@@ -17,6 +17,10 @@ enum { IDLE_SHARE = 16 };
 /* From a thread's being pushed off its CPU by our waking up to our reading the clock: less than this. */
 #define OWN_SWITCH_NS (200 * AC_NS_PER_US)
 #define SCHEDSTAT_NS  (100 * AC_NS_PER_MS)
+/* The kernel brings a running thread's totals up to date at its own ticks; more often tells nothing. What a
+ * thread uses after its last read is only in its process's clock, so without the ring it is read as often as
+ * it helps. */
+#define CPU_TIME_NS (4 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 
@@ -118,12 +122,16 @@ static bool look_without_ring(struct ac_sampler *sampler, struct ac__thread *thr
         thread->next_look_ns = now + (now - thread->idle_from_ns) / IDLE_SHARE;
         return false;
     }
-    if (!look_at_call(sampler, thread))
+    if (!look_at_call(sampler, thread)) {
+        sampler->processes[thread->process].churn_ns = now;
         return false;
+    }
+    if (!thread->sched_known && ac__exact_schedstat(sampler, thread) == 0)
+        thread->account.blind_ns = thread->last.run_ns;
     thread->dirty = false;
     thread->running = thread->call.running;
     thread->idle_from_ns = thread->next_look_ns = now;
-    if (!slept && (!thread->running || now - thread->sched_read_ns >= SCHEDSTAT_NS))
+    if (!slept && (!thread->running || now - thread->sched_read_ns >= CPU_TIME_NS))
         ac__exact_schedstat(sampler, thread);
     struct ac_stat stat;
     if (thread->running && now - thread->cpu_read_ns >= SCHEDSTAT_NS &&
@@ -168,8 +176,10 @@ static void read_gils(struct ac_sampler *sampler, struct ac__process *process) {
         return;
     if (ac_py_gils(process->py, sampler->gils, AC_PY_MAX_GILS, &sampler->gil_count) < 0) {
         sampler->gil_count = 0;
+        process->bad_reads++;
         return;
     }
+    process->bad_reads = 0;
     if (process->free_threaded && sampler->gil_count > 0)
         process->info.gil_enabled = ac_max(process->info.gil_enabled, (int8_t)sampler->gils[0].enabled);
 }
@@ -348,11 +358,8 @@ static void label_threads(struct ac_sampler *sampler, struct ac__process *proces
             since = thread->switched_ns; /* exact */
         ac__row_observe(sampler, thread, label, since);
         waiters += label.state == AC_GIL_WAIT;
-        if (thread->row == AC__NONE && sampler->tick_ns - thread->born_ns >= AC__YOUNG_NS)
-            ac__row_promote(sampler, thread);
         ac__task_done(sampler, thread);
     }
-    process->waiters = waiters;
     if (waiters == 0)
         return;
     find_holders(sampler, process);

@@ -10,15 +10,18 @@
 #include "verdict/verdict.h"
 
 struct ac_text_style {
-    int width;     /* columns, 40 to 200 */
-    bool color;    /* ANSI colours */
-    bool unicode;  /* block characters; else ASCII bars */
+    int width;    /* columns, 40 to 200 */
+    bool color;   /* ANSI colours */
+    bool unicode; /* block characters; else ASCII bars */
 };
 
 /* The report for people: at most a screen (24 lines at 80 columns in the usual case). */
 int ac_report_text(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
                    const struct ac_text_style *style, struct ac_buf *buf);
-int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis, struct ac_buf *buf);
+int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                   struct ac_buf *buf);
+/* A snapshot (ac_snapshot) for programs. */
+int ac_report_dump_json(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_gecko(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_speedscope(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);

@@ -18,18 +18,18 @@ struct ac_place {
 };
 
 struct ac_verdict {
-    const char *id;             /* stable: "gil-bound-threads" */
+    const char *id; /* stable: "gil-bound-threads" */
     enum ac_confidence confidence;
-    char *sentence;             /* what is true, in plain words, one line */
-    char *evidence;             /* the figures it rests on, one line */
-    char *fix_text;             /* NULL: nothing to fix */
-    char *fix_code;             /* a snippet in the standard library's terms, naming the user's own function; or NULL */
-    char *fix_more;             /* what allcores adds, one line; or NULL */
-    struct ac_place fix_place;  /* where the snippet goes */
-    double estimate_speedup;    /* 0: no estimate; always labelled as an estimate */
+    char *sentence; /* what is true, in plain words, one line */
+    char *evidence; /* the figures it rests on, one line */
+    char *fix_text; /* NULL: nothing to fix */
+    char *fix_code; /* a snippet in the standard library's terms, naming the user's own function; or NULL */
+    char *fix_more; /* what allcores adds, one line; or NULL */
+    struct ac_place fix_place; /* where the snippet goes */
+    double estimate_speedup;   /* 0: no estimate; always labelled as an estimate */
     double estimate_cpus;
-    int64_t estimate_bytes;     /* extra memory, -1 not known */
-    double gain_s;              /* seconds of wall time that the fix may save; what the ranking uses */
+    int64_t estimate_bytes; /* extra memory, -1 not known */
+    double gain_s;          /* seconds of wall time that the fix may save; what the ranking uses */
 };
 
 /* One source line, without its newline, from whoever may read files (the command does; tests use a table).

@@ -5,6 +5,7 @@
  *   version  3.13.0  free_threaded 0
  *   thread   TSTATE  INTERPRETER  NATIVE_TID
  *   gil      INTERPRETER  enabled  held  HOLDER
+ *   wait     NATIVE_TID  INTERPRETER                          asleep in that one's take_gil
  *   stack    COUNT  NATIVE_TID  RESULT  KIND  name:file:line;...   leaf first
  *   errors   TORN  FAILED
  *   cost     NS_OF_CPU_PER_STACK
@@ -33,6 +34,7 @@ struct reading {
     struct ac_profile *profile;
     struct ac_py_thread threads[THREADS];
     struct ac_py_stack_request requests[THREADS];
+    size_t last[THREADS]; /* sample of each thread's last stack */
     size_t count;
     struct sample *samples;
     size_t sample_count, sample_cap;
@@ -42,19 +44,23 @@ struct reading {
 
 static void sample_add(struct reading *reading, size_t i) {
     const struct ac_py_stack_request *request = &reading->requests[i];
-    if (request->result == 1)
+    if (request->result == 1) {
+        reading->samples[reading->last[i]].count++;
         return;
+    }
     uint64_t key = (uint64_t)(uint32_t)reading->threads[i].native_tid << 16 | (uint64_t)request->kind << 8 |
                    (uint64_t)(uint8_t)-request->result;
     for (size_t k = 0; k < reading->sample_count; k++) {
         if (reading->samples[k].tid_result == key && reading->samples[k].node == request->node) {
             reading->samples[k].count++;
+            reading->last[i] = k;
             return;
         }
     }
     if (ac_grow(&reading->samples, &reading->sample_cap, reading->sample_count + 1,
                 sizeof *reading->samples) < 0)
         abort();
+    reading->last[i] = reading->sample_count;
     reading->samples[reading->sample_count++] = (struct sample){key, request->node, 1};
 }
 
@@ -111,7 +117,23 @@ static void samples_print(const struct reading *reading) {
     }
 }
 
-static void facts_print(struct reading *reading) {
+/* The threads that are asleep waiting for a GIL (same PID namespace only). */
+static void waits_print(const struct reading *reading, int64_t pid, const struct ac_py_gil *gils) {
+    for (size_t i = 0; i < reading->count; i++) {
+        struct ac_task task;
+        struct ac_syscall_state call;
+        if (ac_task_open((pid_t)pid, reading->threads[i].native_tid, &task) < 0)
+            continue;
+        if (ac_task_syscall(&task, &call) == 0 && !call.running) {
+            int gil = ac_py_gil_waits(reading->py, call.args[0]);
+            if (gil >= 0)
+                printf("wait\t%d\t%u\n", reading->threads[i].native_tid, gils[gil].interpreter);
+        }
+        ac_task_close(&task);
+    }
+}
+
+static void facts_print(struct reading *reading, int64_t pid) {
     struct ac_py_gil gils[AC_PY_MAX_GILS];
     struct ac_py_version version = {0};
     size_t count = 0;
@@ -125,6 +147,7 @@ static void facts_print(struct reading *reading) {
     for (size_t i = 0; i < ac_min(count, (size_t)AC_PY_MAX_GILS); i++)
         printf("gil\t%u\t%d\t%d\t%" PRIx64 "\n", gils[i].interpreter, gils[i].enabled, gils[i].held,
                gils[i].holder);
+    waits_print(reading, pid, gils);
 }
 
 int main(int argc, char **argv) {
@@ -143,7 +166,7 @@ int main(int argc, char **argv) {
     if (ac_profile_new(&reading.profile) < 0)
         return 1;
     threads_read(&reading);
-    facts_print(&reading);
+    facts_print(&reading, pid);
     err = samples_take(&reading, samples, interval_us * AC_NS_PER_US);
     uint64_t torn, failed;
     ac_py_errors(reading.py, &torn, &failed);

@@ -71,6 +71,21 @@ static void a_thread_that_never_holds_is_native_whatever_the_others_do(void **st
     assert_int_equal(states[1][AC_NATIVE], 900 * MS);
 }
 
+/* A busy machine: ticks found the thread on a CPU more often than its CPU time says. The ring knows that. */
+static void samples_are_scaled_to_the_cpu_time_where_they_are_exact(void **state) {
+    (void)state;
+    struct ac_account row = {
+        .alive_ns = 3000 * MS, .run_ns = 1000 * MS, .cpu_samples = 250, .on_cpu_exact = true};
+    row.weight_ns[AC_PYTHON] = 875 * MS;
+    row.weight_ns[AC_NATIVE] = 375 * MS;
+    int64_t states[1][AC_STATE_COUNT];
+    ac_account_split(&row, 1, states);
+    assert_in_range(states[0][AC_NATIVE], 299 * MS, 301 * MS);
+    row.on_cpu_exact = false;
+    ac_account_split(&row, 1, states);
+    assert_int_equal(states[0][AC_NATIVE], 125 * MS);
+}
+
 static void what_cannot_be_read_is_not_guessed(void **state) {
     (void)state;
     struct ac_account row = {.alive_ns = 100 * MS,
@@ -136,6 +151,7 @@ int main(void) {
         cmocka_unit_test(native_is_what_the_samples_do_not_explain),
         cmocka_unit_test(noise_of_one_row_pays_for_another),
         cmocka_unit_test(a_thread_that_never_holds_is_native_whatever_the_others_do),
+        cmocka_unit_test(samples_are_scaled_to_the_cpu_time_where_they_are_exact),
         cmocka_unit_test(what_cannot_be_read_is_not_guessed),
         cmocka_unit_test(clocks_that_disagree_are_clipped),
         cmocka_unit_test(never_seen_on_a_cpu_is_python),

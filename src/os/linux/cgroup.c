@@ -78,12 +78,15 @@ static bool locate(const char *root, const char *cgroups, const char *mounts, co
     }
     size_t shown = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);
     const char *below = path;
-    if (strncmp(path, mount_root, shown) == 0) {
+    if (strncmp(path, mount_root, shown) == 0 && (path[shown] == '/' || path[shown] == '\0')) {
         below += shown; /* the mount shows the hierarchy from mount_root on */
     } else if (strncmp(path, "/..", 3) == 0) {
         below = ""; /* outside our cgroup namespace: what we see is above or beside it */
     }
     int len = snprintf(ret->dir, sizeof(ret->dir), "%s%s", root, mount);
+    if (len < 0 || (size_t)len >= sizeof(ret->dir)) {
+        return false;
+    }
     ret->mount_len = (size_t)len;
     ret->v2 = controller == NULL;
     if (strcmp(below, "/") != 0) {
@@ -92,12 +95,17 @@ static bool locate(const char *root, const char *cgroups, const char *mounts, co
     return true;
 }
 
-/* Both hierarchies may have the cpu controller mounted; on a hybrid system it is v1's. */
-static bool find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
+/* Both hierarchies may have the cpu controller mounted; on a hybrid system it is v1's. -ENOENT: there is
+ * none. */
+static int find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
     char path[PATH_MAX];
     struct ac_buf cgroups = {0};
     struct ac_buf mounts = {0};
-    snprintf(path, sizeof(path), "%s/proc/%d/cgroup", root, (int)pid);
+    if (pid) {
+        snprintf(path, sizeof(path), "%s/proc/%d/cgroup", root, (int)pid);
+    } else {
+        snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    }
     int err = ac__read_whole(path, 1u << 20, &cgroups);
     snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
     err = err ? err : ac__read_whole(path, 4u << 20, &mounts);
@@ -105,7 +113,7 @@ static bool find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
                           locate(root, ac_buf_text(&cgroups), ac_buf_text(&mounts), NULL, ret));
     ac_buf_free(&cgroups);
     ac_buf_free(&mounts);
-    return found;
+    return err == -ENOMEM ? err : found ? 0 : -ENOENT;
 }
 
 static int read_in(const char *dir, const char *name, char *text, size_t size) {
@@ -133,33 +141,50 @@ static double quota_of(const char *dir, bool v2) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-double ac__cgroup_quota(pid_t pid, const char *root, char *ret_path, size_t size) {
-    struct hierarchy at;
+/* Walk from the process's own cgroup up to the mount point. Returns the tightest quota and leaves in at->dir
+ * the cgroup that sets it (the process's own when none does). */
+static double find_tightest(struct hierarchy *at) {
     double tightest = 0;
-    ret_path[0] = '\0';
-    if (!find_hierarchy(pid, root, &at)) {
-        return 0;
-    }
-    for (size_t len = strlen(at.dir); len >= at.mount_len;) {
-        double quota = quota_of(at.dir, at.v2);
+    size_t found = strlen(at->dir);
+    char dir[PATH_MAX];
+    ac_copy(dir, sizeof(dir), at->dir);
+    for (size_t len = strlen(dir); len >= at->mount_len; len = strlen(dir)) {
+        double quota = quota_of(dir, at->v2);
         if (quota > 0 && (tightest == 0 || quota < tightest)) {
             tightest = quota;
-            ac_copy(ret_path, size, at.dir + strlen(root));
+            found = len;
         }
-        char *slash = strrchr(at.dir, '/');
-        if (!slash || slash == at.dir) {
+        char *slash = strrchr(dir, '/');
+        if (!slash || slash == dir) {
             break;
         }
         *slash = '\0';
-        len = strlen(at.dir);
     }
+    at->dir[found] = '\0';
     return tightest;
+}
+
+int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_path, size_t size) {
+    struct hierarchy at;
+    int err = find_hierarchy(pid, root, &at);
+    double tightest = err ? 0 : find_tightest(&at);
+    if (err && err != -ENOENT) {
+        return err;
+    }
+    *ret_quota = tightest;
+    ac_copy(ret_path, size, tightest > 0 ? at.dir + strlen(root) : "");
+    return 0;
 }
 
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns) {
     struct hierarchy at;
     char text[2048];
-    if (!find_hierarchy(pid, root, &at) || read_in(at.dir, "cpu.stat", text, sizeof(text)) <= 0) {
+    int err = find_hierarchy(pid, root, &at);
+    if (err) {
+        return err;
+    }
+    find_tightest(&at); /* the kernel counts throttling where the quota is */
+    if (read_in(at.dir, "cpu.stat", text, sizeof(text)) <= 0) {
         return -ENOENT;
     }
     const char *count = strstr(text, "nr_throttled ");
@@ -167,8 +192,8 @@ int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t
     if (!count || !time) {
         return -ENOENT;
     }
-    int64_t value = strtoll(strchr(time, ' '), NULL, 10);
+    int64_t value = ac_max(strtoll(strchr(time, ' '), NULL, 10), 0LL);
     *ret_count = strtoll(strchr(count, ' '), NULL, 10);
-    *ret_ns = at.v2 ? value * AC_NS_PER_US : value;
+    *ret_ns = at.v2 ? ac_min(value, INT64_MAX / AC_NS_PER_US) * AC_NS_PER_US : value;
     return 0;
 }

@@ -33,7 +33,10 @@ int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret) {
     }
     CPU_AND(&limits.set, &limits.set, &online);
     limits.affinity = CPU_COUNT(&limits.set);
-    limits.quota = ac__cgroup_quota(pid, root, limits.quota_path, sizeof(limits.quota_path));
+    int err = ac__cgroup_quota(pid, root, &limits.quota, limits.quota_path, sizeof(limits.quota_path));
+    if (err) {
+        return err;
+    }
     limits.usable = limits.affinity;
     if (limits.quota > 0 && limits.quota < limits.usable) {
         limits.usable = limits.quota;
@@ -56,26 +59,28 @@ static uint64_t busy_ticks(const char *fields) {
     return busy;
 }
 
-int ac_cpus_busy_ns(const char *root, const cpu_set_t *set, int64_t *ret_ns) {
+int ac_cpus_busy(const char *root, int64_t ret_ns[CPU_SETSIZE]) {
     char path[512];
     snprintf(path, sizeof(path), "%s/proc/stat", root);
     struct ac_buf text = {0};
     int err = ac__read_whole(path, 1u << 20, &text);
-    uint64_t ticks = 0;
+    memset(ret_ns, 0, CPU_SETSIZE * sizeof(*ret_ns));
     for (const char *line = ac_buf_text(&text); !err && strncmp(line, "cpu", 3) == 0;) {
         char *fields;
         unsigned long cpu = strtoul(line + 3, &fields, 10);
-        if (fields != line + 3 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, set)) {
-            ticks += busy_ticks(fields);
+        if (fields != line + 3 && cpu < CPU_SETSIZE) {
+            ret_ns[cpu] = ac_ticks_to_ns(busy_ticks(fields));
         }
         line = strchr(line, '\n');
-        if (!line++) {
+        if (!line) {
             break;
         }
+        line++;
     }
     ac_buf_free(&text);
-    if (!err) {
-        *ret_ns = ac_ticks_to_ns(ticks);
-    }
     return err;
+}
+
+int ac_task_affinity(pid_t tid, cpu_set_t *ret) {
+    return ac_sys.sched_getaffinity(tid, sizeof(*ret), ret) == 0 ? 0 : -errno;
 }

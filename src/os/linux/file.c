@@ -71,9 +71,9 @@ static int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
-/* Devices and pipes cannot be replaced by rename: written as they are. */
+/* Devices and pipes cannot be replaced by rename, nor can files in a directory that we may not write to. */
 static int write_through(const char *path, const void *data, size_t size) {
-    int fd = ac_sys.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC | O_NOCTTY, 0);
+    int fd = ac_sys.openat(AT_FDCWD, path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0);
     if (fd < 0) {
         return -errno;
     }
@@ -126,6 +126,9 @@ int ac_file_write(const char *path, const void *data, size_t size) {
         return -errno;
     }
     int err = write_beside(target, st.st_mode, data, size);
+    if (err == -EACCES) {
+        err = write_through(target, data, size);
+    }
     free(target);
     return err;
 }

@@ -150,7 +150,7 @@ static int parse_stat(char *text, struct ac_stat *ret) {
     };
     char *open = strchr(text, '(');
     char *close = strrchr(text, ')');
-    if (!open || !close || close < open || close[1] != ' ') {
+    if (!open || !close || close < open || close[1] != ' ' || close[2] == '\0' || close[3] != ' ') {
         return -EIO;
     }
     struct ac_stat stat = {.cpu = -1};
@@ -189,7 +189,9 @@ int ac_process_stat(pid_t pid, struct ac_stat *ret) {
 }
 
 int64_t ac_ticks_to_ns(uint64_t ticks) {
-    return (int64_t)ticks * (AC_NS_PER_S / sysconf(_SC_CLK_TCK));
+    int64_t ns_per_tick = AC_NS_PER_S / sysconf(_SC_CLK_TCK);
+    return (int64_t)ac_min(ticks, (uint64_t)(INT64_MAX / ns_per_tick)) *
+           ns_per_tick; /* hostile text saturates */
 }
 
 /* --- status */
@@ -244,7 +246,7 @@ void ac__parse_cpu_list(const char *text, cpu_set_t *ret) {
 
 int ac_task_status(pid_t pid, pid_t tid, struct ac_status *ret) {
     char path[64];
-    char text[4096];
+    char text[16384]; /* the line of groups alone may take thousands */
     snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
     int got = ac__read_small(path, text, sizeof(text));
     if (got <= 0) {
@@ -260,7 +262,7 @@ int ac_task_status(pid_t pid, pid_t tid, struct ac_status *ret) {
     status.ppid = (pid_t)number_of(text, "PPid", 0);
     parse_ns_pids(field_of(text, "NSpid"), &status);
     int64_t rss_kib = number_of(text, "VmRSS", -1);
-    status.vm_rss_bytes = rss_kib < 0 ? -1 : rss_kib * 1024;
+    status.vm_rss_bytes = rss_kib < 0 || rss_kib > INT64_MAX / 1024 ? -1 : rss_kib * 1024;
     status.switches_voluntary = number_of(text, "voluntary_ctxt_switches", -1);
     status.switches_forced = number_of(text, "nonvoluntary_ctxt_switches", -1);
     const char *cpus = field_of(text, "Cpus_allowed_list");
@@ -284,7 +286,7 @@ int ac_task_comm(pid_t pid, pid_t tid, char *buffer, size_t size) {
 int ac_process_tasks(pid_t pid, pid_t *tids, size_t cap, size_t *ret_count) {
     char path[32];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
+    DIR *dir = ac_sys.opendir(path);
     if (!dir) {
         return gone(errno);
     }
@@ -318,7 +320,7 @@ int ac_process_children(pid_t pid, pid_t *pids, size_t cap, size_t *ret_count) {
     struct ac_buf text = {0};
     size_t count = 0;
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
+    DIR *dir = ac_sys.opendir(path);
     if (!dir) {
         return gone(errno);
     }

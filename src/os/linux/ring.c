@@ -126,10 +126,10 @@ int ac_ring_add(struct ac_ring *ring, pid_t pid) {
     if (err) {
         return err;
     }
-    struct rlimit files;
+    int64_t files = ac_files_limit();
     size_t allowed = RING_MAX_EVENTS;
-    if (ac_sys.getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        allowed = ac_min(allowed, (size_t)files.rlim_cur / 2); /* the sampler needs some of its own */
+    if (files >= 0) {
+        allowed = ac_min(allowed, (size_t)files / 2); /* the sampler needs some of its own */
     }
     if (ring->fd_count + count * ring->cpu_count > allowed) {
         return -EMFILE;

@@ -2,8 +2,9 @@
  *
  * Two close-on-exec pipes: the child reads `go` before it execs; `err` carries an errno back when exec fails
  * and closes by itself when exec works. Dispositions and mask are those that we were started with: whatever
- * the command changes for itself after ac_child_save() is undone in the child. */
+ * the command changes for itself after ac_child_save_signals() is undone in the child. */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,13 @@ _Noreturn static void run_child(char *const argv[], int go, int err) {
     _exit(127);
 }
 
+static void close_pipes(struct ac_child *child) {
+    ac_sys.close(child->go_fd);
+    ac_sys.close(child->hold_fd);
+    ac_sys.close(child->err_fd);
+    child->go_fd = child->hold_fd = child->err_fd = -1;
+}
+
 int ac_child_start(char *const argv[], struct ac_child *ret_child) {
     int go[2];
     int err[2];
@@ -70,21 +78,14 @@ int ac_child_start(char *const argv[], struct ac_child *ret_child) {
         ac_sys.close(err[0]);
         run_child(argv, go[0], err[1]);
     }
-    ac_sys.close(go[0]);
     ac_sys.close(err[1]);
+    struct ac_child child = {.pid = pid, .go_fd = go[1], .hold_fd = go[0], .err_fd = err[0]};
     if (pid < 0) {
-        ac_sys.close(go[1]);
-        ac_sys.close(err[0]);
+        close_pipes(&child);
         return error;
     }
-    *ret_child = (struct ac_child){.pid = pid, .go_fd = go[1], .err_fd = err[0]};
+    *ret_child = child;
     return 0;
-}
-
-static void close_pipes(struct ac_child *child) {
-    ac_sys.close(child->go_fd);
-    ac_sys.close(child->err_fd);
-    child->go_fd = child->err_fd = -1;
 }
 
 static void reap(pid_t pid) {
@@ -94,14 +95,16 @@ static void reap(pid_t pid) {
 
 int ac_child_release(struct ac_child *child) {
     int error = 0;
-    ssize_t got = ac_sys.write(child->go_fd, "", 1);
-    if (got == 1) {
-        do {
-            got = ac_sys.read(child->err_fd, &error, sizeof(error));
-        } while (got < 0 && errno == EINTR);
-    } else {
-        error = ECHILD;
+    ssize_t got =
+        ac_sys.write(child->go_fd, "", 1); /* an empty pipe that we hold: neither blocks nor breaks */
+    if (got != 1) {
+        error = errno;
+        ac_child_abandon(child);
+        return -error;
     }
+    do { /* end of file: exec worked, or the child was killed first, which its exit status tells */
+        got = ac_sys.read(child->err_fd, &error, sizeof(error));
+    } while (got < 0 && errno == EINTR);
     close_pipes(child);
     if (error) {
         reap(child->pid);
@@ -111,7 +114,8 @@ int ac_child_release(struct ac_child *child) {
 
 void ac_child_abandon(struct ac_child *child) {
     if (child->go_fd >= 0) {
-        close_pipes(child); /* its read of the go pipe ends: it exits */
+        close_pipes(child);
+        ac_sys.kill(child->pid, SIGKILL); /* it may be stopped, or still on its way to the pipe */
         reap(child->pid);
     }
 }

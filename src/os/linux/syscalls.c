@@ -27,8 +27,8 @@ static int sys_setpriority(int which, id_t who, int value) {
     return (int)syscall(SYS_setpriority, which, who, value);
 }
 
-static int sys_getrlimit(int resource, struct rlimit *ret) {
-    return (int)syscall(SYS_prlimit64, 0, resource, NULL, ret);
+static int sys_prlimit(int resource, const struct rlimit *set, struct rlimit *ret) {
+    return (int)syscall(SYS_prlimit64, 0, resource, set, ret);
 }
 
 static long sys_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
@@ -60,6 +60,7 @@ static int sys_prctl(int option, unsigned long arg) {
 
 struct ac_sys ac_sys = {
     .openat = sys_openat,
+    .opendir = opendir,
     .close = close,
     .read = read,
     .pread = pread,
@@ -86,7 +87,7 @@ struct ac_sys ac_sys = {
     .sched_getaffinity = sched_getaffinity,
     .sched_setscheduler = sched_setscheduler,
     .setpriority = sys_setpriority,
-    .getrlimit = sys_getrlimit,
+    .prlimit = sys_prlimit,
     .uname = uname,
     .futex = sys_futex,
     .futex_waitv = sys_futex_waitv,

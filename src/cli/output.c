@@ -1,0 +1,134 @@
+/* output.c - -o: the suffix picks the writer; a path is checked before the program runs and nothing is lost
+ * when writing fails. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "os/os.h"
+
+typedef int (*writer)(const struct ac_profile *, const struct ac_diagnosis *, struct ac_buf *);
+
+static int write_gecko(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                       struct ac_buf *buf) {
+    (void)diagnosis;
+    return ac_report_gecko(profile, buf);
+}
+
+static int write_speedscope(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                            struct ac_buf *buf) {
+    (void)diagnosis;
+    return ac_report_speedscope(profile, buf);
+}
+
+static int write_folded(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                        struct ac_buf *buf) {
+    (void)diagnosis;
+    return ac_report_folded(profile, buf);
+}
+
+static int write_recording(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                           struct ac_buf *buf) {
+    (void)diagnosis;
+    return ac_recording_write(profile, buf);
+}
+
+/* The first suffix that fits wins: the longer ones come first. */
+static const struct {
+    const char *suffix;
+    writer write;
+} writers[] = {
+    {".speedscope.json", write_speedscope},
+    {".gecko.json", write_gecko},
+    {".json", ac_report_json},
+    {".folded", write_folded},
+    {".allcores", write_recording},
+};
+
+static bool ends_with(const char *text, const char *suffix) {
+    size_t len = strlen(text);
+    size_t tail = strlen(suffix);
+    return len >= tail && strcmp(text + len - tail, suffix) == 0;
+}
+
+static writer writer_of(const char *path) {
+    for (size_t i = 0; i < AC_COUNT(writers); i++) {
+        if (ends_with(path, writers[i].suffix)) {
+            return writers[i].write;
+        }
+    }
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        return ac_report_json; /* /dev/stdout, /dev/null, a pipe: JSON */
+    }
+    return NULL;
+}
+
+/* Could path be written now? By looking only. */
+static int check_writable(const char *path) {
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode)) {
+            return -EISDIR;
+        }
+        if (access(path, W_OK) != 0) {
+            return -errno;
+        }
+        if (!S_ISREG(st.st_mode)) {
+            return 0;
+        }
+    } else if (errno != ENOENT) {
+        return -errno;
+    }
+    char dir[PATH_MAX];
+    ac_copy(dir, sizeof(dir), path);
+    char *slash = strrchr(dir, '/');
+    if (slash) {
+        slash[slash == dir] = '\0';
+    }
+    return access(slash ? dir : ".", W_OK | X_OK) == 0 ? 0 : -errno; /* a temporary file goes beside it */
+}
+
+int ac_outputs_check(const struct ac_settings *settings) {
+    for (size_t i = 0; i < settings->output_count; i++) {
+        const char *path = settings->outputs[i];
+        if (!writer_of(path)) {
+            ac_fail("-o %s: the suffix picks the format: .json, .speedscope.json, .gecko.json, .folded or "
+                    ".allcores",
+                    path);
+            return -EINVAL;
+        }
+        int err = check_writable(path);
+        if (err) {
+            ac_fail("-o %s: cannot be written: %s", path, strerror(-err));
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int write_one(const char *path, const struct ac_profile *profile,
+                     const struct ac_diagnosis *diagnosis) {
+    struct ac_buf buf = {0};
+    writer write = writer_of(path);
+    int err = write ? write(profile, diagnosis, &buf) : -EINVAL;
+    err = err ? err : buf.err;
+    err = err ? err : ac_file_write(path, buf.data, buf.len);
+    ac_buf_free(&buf);
+    if (err) {
+        return ac_fail("-o %s: not written: %s", path, strerror(-err));
+    }
+    return 0;
+}
+
+int ac_outputs_write(const struct ac_settings *settings, const struct ac_profile *profile,
+                     const struct ac_diagnosis *diagnosis) {
+    int code = 0;
+    for (size_t i = 0; i < settings->output_count; i++) {
+        int failed = write_one(settings->outputs[i], profile, diagnosis);
+        code = failed ? failed : code;
+    }
+    return code;
+}

@@ -1,0 +1,78 @@
+/* names.c - words and JSON helpers that several writers share. */
+#include "report/names.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+const char *const ac_limit_words[AC_LIMIT_BITS] = {
+    "some processes could not be read for lack of rights: no GIL and no stacks there. Run as their user with "
+    "/proc/sys/kernel/yama/ptrace_scope at 0, with sudo, or in Docker with --cap-add SYS_PTRACE",
+    "this kernel has no schedstat: time spent waiting for a CPU is not known",
+    NULL, /* the ring: samples do without */
+    "context switches came faster than they could be read; some times are estimates",
+    NULL, /* the process's own note says which interpreter it is */
+    "many short threads: the shortest share one row per process",
+    "very many different stacks: the rarest are cut short",
+    "a long run: its time line is coarser than its totals",
+    NULL, /* run-delay of ended threads: said in the JSON */
+    "the target is in another PID namespace and its threads could not be matched",
+    "some processes lived and died between two looks; their CPU time is in the totals",
+};
+
+const char *const ac_limit_names[AC_LIMIT_BITS] = {
+    "no_ptrace",         "no_schedstat",    "no_ring",          "ring_lost",
+    "unknown_python",    "threads_merged",  "stacks_merged",    "timeline_coarse",
+    "run_delay_bounded", "other_namespace", "processes_missed",
+};
+
+const char *ac_short_path(const char *path) {
+    const char *last = strrchr(path, '/');
+    for (const char *at = last; at && at > path; at--) {
+        if (at[-1] == '/') {
+            return at;
+        }
+    }
+    return path;
+}
+
+void ac_put_thousands(struct ac_buf *buf, int64_t number) {
+    if (number >= 1000) {
+        ac_put_thousands(buf, number / 1000);
+        ac_buf_printf(buf, ",%03" PRId64, number % 1000);
+    } else {
+        ac_buf_printf(buf, "%" PRId64, number);
+    }
+}
+
+json_t *ac_json_text(const char *text) {
+    struct ac_buf clean = {0};
+    ac_buf_utf8(&clean, text, strlen(text));
+    json_t *value = clean.err ? NULL : json_string_nocheck(ac_buf_text(&clean));
+    ac_buf_free(&clean);
+    return value;
+}
+
+json_t *ac_json_str(const struct ac_profile *profile, ac_str str) {
+    return ac_json_text(ac_profile_text(profile, str));
+}
+
+bool ac_json_set(json_t *object, const char *key, json_t *value) {
+    return value && json_object_set_new_nocheck(object, key, value) == 0;
+}
+
+static int dump(const char *data, size_t size, void *arg) {
+    struct ac_buf *buf = arg;
+    ac_buf_bytes(buf, data, size);
+    return buf->err ? -1 : 0;
+}
+
+int ac_json_write(json_t *document, bool ok, struct ac_buf *buf) {
+    if (ok && document &&
+        json_dump_callback(document, dump, buf, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0) {
+        ac_buf_str(buf, "\n");
+    } else {
+        buf->err = buf->err ? buf->err : -ENOMEM;
+    }
+    json_decref(document);
+    return buf->err;
+}

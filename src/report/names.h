@@ -1,0 +1,27 @@
+/* names.h - words that several writers share. Internal to src/report. */
+#ifndef AC_REPORT_NAMES_H
+#define AC_REPORT_NAMES_H
+
+#include <jansson.h>
+
+#include "report/report.h"
+
+#define AC_LIMIT_BITS 11
+/* What each bit of enum ac_limit means to the reader; NULL: of no interest to people. */
+extern const char *const ac_limit_words[AC_LIMIT_BITS];
+/* The ids of the bits in JSON. */
+extern const char *const ac_limit_names[AC_LIMIT_BITS];
+
+/* The last two parts of a path. */
+const char *ac_short_path(const char *path);
+void ac_put_thousands(struct ac_buf *buf, int64_t number); /* 12,960 */
+
+/* Text from outside as a JSON string: always valid UTF-8. NULL when memory is out, which jansson's containers
+ * pass on as an error. */
+json_t *ac_json_text(const char *text);
+json_t *ac_json_str(const struct ac_profile *profile, ac_str str);
+/* Append the document and drop it. -ENOMEM when it could not be built (document may be NULL). */
+int ac_json_write(json_t *document, bool ok, struct ac_buf *buf);
+/* Set key; false when value is NULL or memory is out. Takes value over. */
+bool ac_json_set(json_t *object, const char *key, json_t *value);
+#endif

@@ -1,0 +1,50 @@
+/* table.h - one const entry per verdict: when it fits, and its words. */
+#ifndef AC_VERDICT_TABLE_H
+#define AC_VERDICT_TABLE_H
+
+#include "base/base.h"
+#include "verdict/evidence.h"
+
+/* How an entry fits the evidence. */
+struct ac_fit {
+    bool fits;
+    enum ac_confidence confidence; /* by margins; limits of the run lower it afterwards */
+    double gain_s;                 /* wall seconds that the fix may save; 0: nothing to gain */
+    double speedup, cpus;          /* the estimate; 0 none */
+};
+
+/* What a builder of words has at hand. */
+struct ac_case {
+    const struct ac_profile *profile;
+    const struct ac_evidence *evidence;
+    const struct ac_fit *fit;
+    ac_source_fn source;
+    void *source_arg;
+};
+
+struct ac_entry {
+    const char *id;
+    struct ac_fit (*fit)(const struct ac_evidence *);
+    void (*sentence)(const struct ac_case *, struct ac_buf *);
+    void (*evidence)(const struct ac_case *, struct ac_buf *);
+    void (*fix)(const struct ac_case *, struct ac_buf *);                          /* NULL: nothing to fix */
+    void (*code)(const struct ac_case *, struct ac_buf *, struct ac_place *place); /* NULL: no snippet */
+};
+extern const struct ac_entry ac_entries[];
+extern const size_t ac_entry_count;
+
+/* The busiest process runs without a GIL: threads are enough. */
+static inline bool ac_has_no_gil(const struct ac_evidence *e) {
+    return e->free_threaded == 1 && e->gil_enabled == 0;
+}
+
+/* snippet.c: the standard library's way to use more cores, in terms of the user's own function and lines. */
+void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place);
+void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const char *executor,
+                     struct ac_buf *buf, struct ac_place *place);
+
+/* words.c: "transform (batch.py:6)" */
+void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
+void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);
+
+#endif

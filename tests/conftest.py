@@ -1,0 +1,137 @@
+"""Fixtures: the installed command, the interpreters, and reports of programs of known truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))
+
+from interpreters import Interpreter, interpreters, missing  # noqa: E402
+
+Report = dict[str, Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    required = os.environ.get("ALLCORES_REQUIRE_PYTHONS", "").split()
+    absent = [version for version in required if version in missing()]
+    if absent:
+        pytest.exit(f"required CPython versions are missing: {', '.join(absent)}", returncode=1)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    tested = ", ".join(
+        f"{one.name} ({one.version[0]}.{one.version[1]}.{one.micro})" for one in interpreters()
+    )
+    terminalreporter.write_line(f"CPython versions tested: {tested}")
+    untested = missing() + ([] if any(one.free_threaded for one in interpreters()) else ["free-threaded"])
+    if untested:
+        terminalreporter.write_line(f"CPython versions not tested here: {', '.join(untested)}")
+
+
+@pytest.fixture(scope="session")
+def allcores() -> str:
+    """The command under test: ALLCORES_BIN, else the one that `make` installed."""
+    path = os.environ.get("ALLCORES_BIN", str(TESTS.parent / ".venv" / "bin" / "allcores"))
+    if not os.access(path, os.X_OK):
+        pytest.exit(f"{path} is not there: run make first", returncode=1)
+    return path
+
+
+def others_cpu_s() -> float:
+    """CPU time on this machine that was not ours or our children's, in seconds since some moment."""
+    fields = Path("/proc/stat").read_text().split()[1:9]
+    user, nice, system, _, _, irq, softirq, steal = (
+        int(field) / os.sysconf("SC_CLK_TCK") for field in fields
+    )
+    ours = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return user + nice + system + irq + softirq + steal - ours
+
+
+class Runner:
+    """Runs programs of tests/programs under `allcores why` and gives the parsed report."""
+
+    def __init__(self, command: str, directory: Path) -> None:
+        self.command = command
+        self.directory = directory
+
+    def program(self, interpreter: Interpreter, name: str, *args: object) -> list[str]:
+        """The command line of a program of tests/programs, placed where the interpreter can see it."""
+        text = (TESTS / "programs" / f"{name}.py").read_text()
+        script = interpreter.script(self.directory, f"{name}.py", text)
+        return interpreter.command([script, *map(str, args)])
+
+    def why(self, command: list[str], *options: str, check: bool = True, denied: str = "") -> Report:
+        """The report on a command; `denied` names system calls that a sandbox refuses to both."""
+        sandbox = [sys.executable, str(TESTS / "deny.py"), denied] if denied else []
+        path = self.directory / "report.json"
+        path.unlink(missing_ok=True)
+        done = subprocess.run(
+            [*sandbox, self.command, "why", "-q", "-o", str(path), *options, "--", *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"exit {done.returncode}: {done.stderr}")
+        report: Report = json.loads(path.read_text())
+        report["stdout"] = done.stdout
+        return report
+
+    def why_alone(self, command: list[str], *options: str) -> Report:
+        """The report of a run that had the machine to itself. What a program lacks beside others depends on
+        them: a run whose CPUs others used, by the kernel's count, proves nothing and is repeated."""
+        for _ in range(8):
+            started, before = time.monotonic(), others_cpu_s()
+            report = self.why(command, *options)
+            if others_cpu_s() - before < 0.35 * (time.monotonic() - started):
+                return report
+            time.sleep(2)
+        raise AssertionError("other programs kept the CPUs busy: no run could be judged")
+
+    def attach(self, pid: int, *options: str) -> Report:
+        done = subprocess.run(
+            [self.command, "why", "--json", *options, "--pid", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        report: Report = json.loads(done.stdout)
+        return report
+
+
+@pytest.fixture
+def run(allcores: str, tmp_path: Path) -> Runner:
+    return Runner(allcores, tmp_path)
+
+
+@pytest.fixture
+def here() -> Interpreter:
+    """The newest interpreter that is not in a root of its own, for tests that are about no version."""
+    return [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+
+
+def parametrize(*versions: str) -> Callable[[Any], Any]:
+    """A case for each of these versions ("3.9") that is here; none given: all, free-threaded included."""
+    chosen = [one for one in interpreters() if not versions or one.name in versions]
+    return pytest.mark.parametrize("python", chosen, ids=lambda one: f"py{one.name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_roots() -> Any:
+    yield
+    for one in interpreters():
+        if one.root:
+            shutil.rmtree(Path(one.root) / "tmp" / "allcores-tests", ignore_errors=True)

@@ -1,0 +1,128 @@
+"""The verdicts on programs that have them by construction, and the near misses that must not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from conftest import Runner, parametrize
+from interpreters import Interpreter
+
+SECONDS = 1.6
+VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
+TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU: nothing to gain anywhere")
+
+PROGRAMS = [
+    ("gil-bound-threads", "gil_threads", (SECONDS, 4)),
+    ("gil-bound-threads", "gil_pool", (SECONDS,)),
+    ("gil-bound-threads", "gil_c_function", (SECONDS,)),
+    ("single-thread-python", "single_python", (SECONDS,)),
+    ("single-thread-python", "single_python_idle_pool", (SECONDS,)),
+    ("single-thread-native", "single_native", (SECONDS,)),
+    ("single-thread-native", "single_native_zip", (SECONDS,)),
+    ("native-parallel", "hash_threads", (SECONDS, 2)),
+    ("native-parallel", "zip_pool", (SECONDS,)),
+    ("all-cores-busy", "busy_processes", (SECONDS,)),
+    ("all-cores-busy", "busy_commands", (SECONDS,)),
+    ("idle", "sleeper", (SECONDS,)),
+    ("idle", "queue_worker", (SECONDS,)),
+    ("too-short", "sleeper", (0,)),
+    ("too-short", "single_python", (0.01,)),
+]
+
+
+@TWO_CPUS
+@parametrize(*VERSIONS)
+@pytest.mark.parametrize(("verdict", "program", "args"), PROGRAMS, ids=lambda value: str(value))
+def test_verdict(
+    run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
+) -> None:
+    report = run.why_alone(run.program(python, program, *args))
+    assert report["verdict"]["id"] == verdict, report["verdict"]
+
+
+@TWO_CPUS
+@parametrize("3.9", "3.13", "3.15")
+@pytest.mark.parametrize("program", ["hash_threads", "busy_processes"])
+def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
+    command = run.program(python, program, SECONDS, 2)
+    report = run.why_alone(["taskset", "-c", "0", *command])
+    assert report["verdict"]["id"] == "pinned", report["verdict"]
+    assert report["cpus"]["affinity"] == 1
+
+
+@contextmanager
+def hogs(count: int) -> Iterator[None]:
+    """Other programs that want CPUs."""
+    running = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(count)]
+    try:
+        time.sleep(0.2)
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+@TWO_CPUS
+@parametrize("3.9", "3.13", "3.15")
+@pytest.mark.parametrize("program", ["busy_processes", "hash_threads"])
+def test_machine_busy(run: Runner, python: Interpreter, program: str) -> None:
+    with hogs(2 * len(os.sched_getaffinity(0))):
+        report = run.why(run.program(python, program, SECONDS, 2))
+    assert report["verdict"]["id"] == "machine-busy", report["verdict"]
+
+
+def test_one_thread_on_a_busy_machine_is_no_gil_problem(run: Runner, here: Interpreter) -> None:
+    with hogs(2 * len(os.sched_getaffinity(0))):
+        report = run.why(run.program(here, "single_python", SECONDS))
+    told = [report["verdict"]["id"], *(one["id"] for one in report["also"])]
+    assert "gil-bound-threads" not in told
+
+
+@TWO_CPUS
+def test_no_one_thing(run: Runner, here: Interpreter) -> None:
+    report = run.why_alone(run.program(here, "part_time", SECONDS))
+    assert report["verdict"]["id"] == "unclear", report["verdict"]
+
+
+@TWO_CPUS
+def test_the_fix_names_the_users_own_lines(run: Runner, here: Interpreter) -> None:
+    report = run.why_alone(run.program(here, "gil_pool", SECONDS))
+    verdict = report["verdict"]
+    assert "transform (gil_pool.py:" in verdict["evidence"]
+    assert "ProcessPoolExecutor(max_workers=4) as executor:" in verdict["fix"]["code"]
+    assert verdict["fix"]["file"].endswith("gil_pool.py")
+    assert verdict["fix"]["line"] == 22
+    assert 1 < verdict["estimate"]["speedup"] <= report["cpus"]["usable"]
+    assert "estimate" in verdict["fix"]["text"]
+
+
+@TWO_CPUS
+def test_the_loop_is_named(run: Runner, here: Interpreter) -> None:
+    report = run.why_alone(run.program(here, "single_python", SECONDS))
+    verdict = report["verdict"]
+    assert "score (single_python.py:" in verdict["evidence"]
+    assert "main (single_python.py:20)" in verdict["evidence"]
+    assert "executor.map(score, items)" in verdict["fix"]["code"]
+
+
+@TWO_CPUS
+@parametrize("3.14t")
+def test_free_threaded_threads_fill_the_cpus(run: Runner, python: Interpreter) -> None:
+    report = run.why_alone(run.program(python, "gil_threads", SECONDS, 2))
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+
+
+@TWO_CPUS
+@parametrize("3.14t")
+def test_a_gil_that_came_back_is_found(run: Runner, python: Interpreter) -> None:
+    report = run.why_alone(["env", "PYTHON_GIL=1", *run.program(python, "gil_threads", SECONDS, 4)])
+    process = max(report["processes"], key=lambda one: one["cpu_s"])
+    assert (process["free_threaded"], process["gil_enabled"]) == (True, True)
+    assert report["verdict"]["id"] == "gil-bound-threads"
+    assert "free-threaded" in report["verdict"]["fix"]["text"]
