@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import marshal
-from concurrent.futures.process import BrokenProcessPool
+
+try:
+    from concurrent.futures.process import BrokenProcessPool
+except RuntimeError:  # the interpreter is ending, and that module wants to be told of its end
+    from concurrent.futures import BrokenExecutor as BrokenProcessPool  # type: ignore[assignment]
 
 EXIT_INITIALIZER = 121  # a worker whose initializer raised
 INITIALIZER_FAILED = "A worker's initializer raised; the traceback went to the worker's log"
