@@ -24,6 +24,7 @@ class Outcomes:
     def raised(self, described: bytes) -> BaseException:
         """The call raised."""
         exception: BaseException = _errors().rebuild(described)
+        return exception
 
     def unreadable_task(self, described: bytes) -> BaseException:
         """The function or its arguments could not be unpickled in the worker."""
