@@ -42,7 +42,6 @@ class Package:
             capture_output=True,
             text=True,
             timeout=timeout,
-            cwd=cwd,
         )
 
 

@@ -236,9 +236,10 @@ int ac_pool_take(struct ac_pool *pool, uint64_t ticket, struct ac_result *ret);
 /* Forget a ticket, in any state: the slot is used again, an inline message of it is invalid from now on. A
  * queued task is cancelled; a running one runs on and its result is dropped. */
 int ac_pool_release(struct ac_pool *pool, uint64_t ticket);
-/* Queue a DIED task once more, as it is. The arguments are as the dead worker left them, since it may have
+/* Queue a DIED task once more; its worker is told of `items` items (those before the one that killed, by
+ * result.progress; 0: as many as before). The arguments are as the dead worker left them, since it may have
  * written into them in place. -ENODATA: it had given them back. -EBUSY: not DIED. */
-int ac_pool_retry(struct ac_pool *pool, uint64_t ticket);
+int ac_pool_retry(struct ac_pool *pool, uint64_t ticket, uint32_t items);
 
 /* --- Completion side: for one thread that runs callbacks. Sleeps on one futex. */
 /* From now on the task is reported by ac_pool_next_done when it is over (each ticket once). 0, or

@@ -84,6 +84,7 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         self._state = PoolState(strict=on_crash == "break")
         self._shutdown_lock = threading.Lock()
         self._executor_manager_thread: Manager | None = None
+        _refuse_while_main_loads()
         if not self._fork:
             _spawn.zygote()  # comes up while the caller goes on
 
@@ -327,6 +328,15 @@ def interrupt(state: PoolState) -> None:
 
 _live: weakref.WeakKeyDictionary[Manager, tuple[Any, PoolState]] = weakref.WeakKeyDictionary()
 _exiting = False
+
+
+def _refuse_while_main_loads() -> None:
+    worker = sys.modules.get("allcores._worker")
+    if worker is not None and worker.loading_main:
+        raise RuntimeError(
+            "a worker runs the main module to find a function that cannot be sent by value, and the module starts a "
+            'pool as it is run: put that under if __name__ == "__main__":'
+        )
 
 
 def _refuse_at_exit() -> None:

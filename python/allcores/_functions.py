@@ -6,6 +6,7 @@ costs 50 us, so it is left out while everything that the function refers to is t
 
 from __future__ import annotations
 
+import sys
 import weakref
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -134,9 +135,9 @@ class Functions:
         if self._state.main is None:
             reason.add_note(f"allcores: {label} cannot be sent by value, and there is no main module to find it in")
             raise reason
-        key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}".encode())
+        sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # what workers call it
+        key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}\0{reason}".encode())
         self._state.names[key] = label
-        self._state.by_main_name[key] = str(reason)
         return key
 
 

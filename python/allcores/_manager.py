@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from allcores._state import PoolState
 
 IDLE_DEATHS = 3  # workers that die in a row without ever having had a task: the pool is broken
+KILLED = 0.01  # what counts of such a death where somebody else killed the worker
 
 
 class Manager(threading.Thread):
@@ -31,7 +33,7 @@ class Manager(threading.Thread):
         self._engine = engine
         self._state = state
         self._fork = fork  # makes a started multiprocessing process
-        self._idle_deaths = 0
+        self._idle_deaths = 0.0
         self._executor = weakref.ref(executor, lambda _: engine.wake())
 
     def run(self) -> None:
@@ -79,11 +81,12 @@ class Manager(threading.Thread):
             process.join(1)
         if kind != _ext.DEATH_CRASH or self._state.shut:
             return
-        self._idle_deaths = 0 if ticket else self._idle_deaths + 1
+        killed = status & 0x7F in (signal.SIGKILL, signal.SIGTERM)
+        self._idle_deaths = 0 if ticket else self._idle_deaths + (KILLED if killed else 1)
         words = _errors.ending(status)[2]
         if status == _errors.EXIT_INITIALIZER << 8:
             self._state.break_pool(_errors.INITIALIZER_FAILED)
         elif self._state.strict:
             self._state.break_pool(f"worker process {pid} {words}: a process in the pool was terminated abruptly")
         elif self._idle_deaths >= IDLE_DEATHS:
-            self._state.break_pool(f"{IDLE_DEATHS} workers died before they had a task; the last, {pid}, {words}")
+            self._state.break_pool(f"workers keep dying before they have had a task; the last, {pid}, {words}")

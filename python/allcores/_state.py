@@ -20,7 +20,6 @@ class PoolState:
         self.shut = False
         self.engine: Engine | None = None
         self.main: tuple[str, str] | None = None  # how workers find the main module
-        self.by_main_name: dict[int, str] = {}  # functions by name of __main__, and why
         self.names: dict[int, str] = {}  # key of a shared function -> what to call it
         self.statuses: dict[int, int] = {}  # pid -> wait status of workers that are gone
         self.forked: dict[int, Any] = {}  # pid -> multiprocessing's process, in the fork context

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXIT_INITIALIZER = 121
 _main_source: tuple[str, str] | None = None  # how the parent's __main__ is found: ("module" or "path", which)
 _passed: tuple[int, ...] = ()
+loading_main = False  # no pool may be made meanwhile
 
 
 def main(worker: Worker) -> int:
@@ -150,7 +151,17 @@ def _cap_threads(most: int) -> None:
 
 
 def resolve(name: str) -> Any:
-    """The object of "module:qualified.name"."""
+    """The object of "module:qualified.name"; behind a NUL stands why it did not come by value."""
+    name, _, reason = name.partition("\0")
+    try:
+        return _resolved(name)
+    except Exception as error:
+        if reason:
+            error.add_note(f"allcores: {name} was looked for by name, since it cannot be sent by value: {reason}")
+        raise
+
+
+def _resolved(name: str) -> Any:
     module, _, path = name.partition(":")
     if module == "__main__":
         _load_main(path)
@@ -177,7 +188,7 @@ def describe(exception: BaseException) -> bytes:
     text = "".join(lines)
     name = type(exception).__qualname__
     try:
-        pickled = _pickled(exception)
+        pickled = b"cbuiltins\nMemoryError\n)R." if type(exception) is MemoryError else _pickled(exception)
     except BaseException as reason:
         pickled = pickle.dumps(RuntimeError(f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"))
     return marshal.dumps((pickled, name, _text(exception), text))
@@ -198,6 +209,7 @@ def _text(exception: BaseException) -> str:
 
 def _load_main(path: str) -> None:
     """Run the parent's main module as multiprocessing's children do, for a name that can be had no other way."""
+    global loading_main
     main = sys.modules["__main__"]
     if hasattr(main, path.partition(".")[0]) or _main_source is None:
         return
@@ -205,7 +217,12 @@ def _load_main(path: str) -> None:
 
     kind, where = _main_source
     run = runpy.run_module if kind == "module" else runpy.run_path
-    main.__dict__.update(run(where, run_name="__mp_main__"))
+    loading_main = True
+    try:
+        main.__dict__.update(run(where, run_name="__mp_main__"))
+    finally:
+        loading_main = False
+    sys.modules["__mp_main__"] = main
 
 
 class PassedFd:

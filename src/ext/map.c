@@ -30,6 +30,7 @@ struct map {
     PyObject *list;   /* else */
     Py_ssize_t at;
     PyObject *error;  /* comes after the list */
+    PyObject *death;  /* of the worker that ran the next chunk: comes after what can be had of it */
 };
 
 enum { GUIDED_MAX = 4096, GUIDED_SHARE = 4 };
@@ -179,6 +180,7 @@ static void give_up(struct map *map)
 {
     close_chunk(map);
     Py_CLEAR(map->error);
+    Py_CLEAR(map->death);
     for (; map->next < map->count; map->next++) {
         struct chunk *chunk = &map->chunks[map->next];
         Py_CLEAR(chunk->exception);
@@ -259,7 +261,28 @@ static int open_result(struct map *map, const struct chunk *chunk)
     return -1;
 }
 
-/* The next chunk that has something to give is opened. 0, or -1 with an exception. */
+/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more, elsewhere.
+ * Whether they are. */
+static bool run_again(struct map *map, struct chunk *chunk)
+{
+    PyObject *death = NULL;
+    uint32_t calls = map->result.progress;
+    if (map->result.state != AC_TASK_DIED || !calls)
+        return false;
+    ac__outcome_of(map->engine, &map->result, map->key, &death);
+    if (death && ac_pool_retry(map->engine->pool, map->ticket, calls) == 0) {
+        chunk->ticket = map->ticket;
+        chunk->calls = calls;
+        map->ticket = 0;
+        map->next--;
+        Py_XSETREF(map->death, death);
+        return true;
+    }
+    Py_XDECREF(death);
+    return false;
+}
+
+/* The next chunk that has something to give is opened, or run again. 0, or -1 with an exception. */
 static int open_next(struct map *map)
 {
     struct chunk *chunk = &map->chunks[map->next];
@@ -275,11 +298,20 @@ static int open_next(struct map *map)
     map->next++;
     map->ticket = chunk->ticket;
     chunk->ticket = 0;
-    ac_add_relaxed(&map->engine->settled, 1);
     int error = ac_pool_take(map->engine->pool, map->ticket, &map->result);
+    if (error == 0 && run_again(map, chunk))
+        return 0;
+    ac_add_relaxed(&map->engine->settled, 1);
     if (error < 0)
         return ac__raise(error, "taking a result") ? 0 : -1;
-    return open_result(map, chunk);
+    if (open_result(map, chunk) < 0)
+        return -1;
+    if (map->death && !map->error)
+        map->error = map->death;
+    else
+        Py_XDECREF(map->death);
+    map->death = NULL;
+    return 0;
 }
 
 static PyObject *next_item(struct map *map)
@@ -347,6 +379,7 @@ static int map_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT((PyObject *)of(self)->engine);
     Py_VISIT(of(self)->list);
     Py_VISIT(of(self)->error);
+    Py_VISIT(of(self)->death);
     return 0;
 }
 
@@ -354,6 +387,7 @@ static int map_clear(PyObject *self)
 {
     Py_CLEAR(of(self)->list);
     Py_CLEAR(of(self)->error);
+    Py_CLEAR(of(self)->death);
     return 0;
 }
 

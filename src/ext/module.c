@@ -17,6 +17,11 @@ PyObject *ac__raise(int error, const char *what)
 {
     if (PyErr_Occurred())
         return NULL;
+    if (error == -ECHILD) {
+        PyErr_SetString(PyExc_RuntimeError, "this process pool belongs to the process that made it, of which this one was "
+                                            "forked: make another here");
+        return NULL;
+    }
     PyObject *args = Py_BuildValue("(iN)", -error, PyUnicode_FromFormat("%s: %s", what, strerror(-error)));
     if (args)
         PyErr_SetObject(PyExc_OSError, args);

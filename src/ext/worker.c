@@ -18,6 +18,7 @@ struct worker {
     PyObject *fds;       /* tuple of descriptors that the pool handed on */
     PyObject *last;      /* the callable of last_key, borrowed from functions */
     uint64_t last_key;
+    uint32_t calls; /* at most, of the chunk that runs */
 };
 
 static struct worker *of(PyObject *self)
@@ -325,14 +326,16 @@ static void answer_results(struct worker *worker, PyObject **results, Py_ssize_t
 }
 
 /* Calls f with `arity` values at a time; the results come in the place of the values. Returns how many went well. */
-static Py_ssize_t call_each(PyObject *function, PyObject **values, const struct ac__head *head, PyObject **results)
+static Py_ssize_t call_each(struct worker *worker, PyObject *function, PyObject **values, const struct ac__head *head,
+                            PyObject **results)
 {
     Py_ssize_t done = 0;
-    for (; done < (Py_ssize_t)head->count; done++) {
+    while (done < (Py_ssize_t)ac_min(head->count, worker->calls)) {
         PyObject *result = PyObject_Vectorcall(function, values + done * (Py_ssize_t)head->arity, head->arity, NULL);
         if (!result)
             break;
         results[done] = result;
+        ac_worker_progress(worker->handle, (uint32_t)++done); /* dies the next call, those before it run elsewhere */
     }
     return done;
 }
@@ -360,9 +363,9 @@ static void run_values(struct worker *worker, PyObject *function, PyObject **val
         return;
     }
     Py_INCREF(function);
-    Py_ssize_t done = call_each(function, values, head, results);
+    Py_ssize_t done = call_each(worker, function, values, head, results);
     Py_DECREF(function);
-    answer_chunk(worker, results, done, head->count);
+    answer_chunk(worker, results, done, ac_min(head->count, worker->calls));
     drop(results, done);
     PyMem_Free(results);
 }
@@ -432,6 +435,7 @@ static void run_map_pickled(struct worker *worker, const struct ac_message *mess
 
 static void run_task(struct worker *worker, struct ac_task_in *task)
 {
+    worker->calls = task->items;
     switch ((int)KIND_OF(&task->message)) {
     case KIND_CALL:        run_call(worker, &task->message); break;
     case KIND_CALL_PICKLE: run_pickled(worker, &task->message); break;

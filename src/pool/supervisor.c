@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/atomics.h"
 #include "os/os.h"
@@ -22,6 +23,7 @@ enum {
     TICK_NS = 1000000,      /* while something is starting or ending */
     TICK_MAX_NS = 20000000, /* growing to that */
     SPAWNS_MAX = 3,         /* failures in a row after which the pool is broken */
+    KILLED_MAX = 100,       /* the same for workers that somebody SIGKILLed while they came up */
 };
 
 void ac__supervisor_ring(struct ac_pool *pool) {
@@ -60,6 +62,14 @@ static void spawn_failed(struct ac_pool *pool, int error) {
     pool->last_spawn_error = error;
     if (++pool->failed_spawns >= SPAWNS_MAX) {
         no_workers(pool);
+    }
+}
+
+/* It ended before it asked for a task. Killed from outside, it may have been chance. */
+static void start_failed(struct ac_pool *pool, int status) {
+    bool killed = status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    if (!killed || ++pool->killed_starts >= KILLED_MAX) {
+        spawn_failed(pool, -ECHILD);
     }
 }
 
@@ -123,7 +133,7 @@ static void look_at_starting(struct ac_pool *pool, uint32_t worker) {
         peer->life = AC__LIFE_ATTACHED;
     } else if (ac_pidfd_ended(peer->pidfd)) {
         ac__worker_died(pool, worker);
-        spawn_failed(pool, -ECHILD);
+        peer->early = true;
     }
 }
 
@@ -137,7 +147,11 @@ static void look_at_dying(struct ac_pool *pool, uint32_t worker) {
         pool->options.reap(pool->options.spawn_arg, peer->pid, &status) == -EAGAIN) {
         return;
     }
+    bool early = peer->early;
     ac__worker_gone(pool, worker);
+    if (early) {
+        start_failed(pool, status);
+    }
 }
 
 static void look_at_attached(struct ac_pool *pool, uint32_t worker) {
@@ -150,9 +164,9 @@ static void look_at_attached(struct ac_pool *pool, uint32_t worker) {
         pool->target--;
     }
     if (ready) {
-        pool->failed_spawns = 0;
+        pool->failed_spawns = pool->killed_starts = 0;
     } else { /* it came up, but never so far as to ask for a task */
-        spawn_failed(pool, -ECHILD);
+        pool->peers[worker].early = true;
     }
 }
 

@@ -450,7 +450,7 @@ int ac_pool_release(struct ac_pool *pool, uint64_t ticket) {
     return index != AC__NONE ? 0 : -EINVAL;
 }
 
-static int retry(struct ac_pool *pool, uint32_t index) {
+static int retry(struct ac_pool *pool, uint32_t index, uint32_t items) {
     struct ac__task *task = &pool->tasks[index];
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t word = ac_load_acquire(&slot->state);
@@ -480,18 +480,19 @@ static int retry(struct ac_pool *pool, uint32_t index) {
     }
     pool->active = true;
     slot->start_ns = slot->end_ns = 0;
+    slot->items = items != 0 ? items : slot->items;
     ac_store_relaxed(&slot->out_block, 0);
     ac_store_relaxed(&slot->progress, 0);
     return enqueue(pool, index, task->notify ? AC__NOTIFY : 0);
 }
 
-int ac_pool_retry(struct ac_pool *pool, uint64_t ticket) {
+int ac_pool_retry(struct ac_pool *pool, uint64_t ticket, uint32_t items) {
     if (ac__side_foreign(&pool->side)) {
         return -ECHILD;
     }
     pthread_mutex_lock(&pool->side.lock);
     uint32_t index = ac__task_find(pool, ticket);
-    int error = index == AC__NONE ? -EINVAL : retry(pool, index);
+    int error = index == AC__NONE ? -EINVAL : retry(pool, index, items);
     pthread_mutex_unlock(&pool->side.lock);
     if (error == 0) {
         ac_pool_kick(pool);
