@@ -51,12 +51,47 @@ static int grow(PyObject *self, struct ac__engine *engine, uint64_t tasks)
     return 0; /* broken or shut down: submitting says so */
 }
 
+/* Is what the function refers to as it was when it was pickled? Holder, name and value in turn, from the tuple's
+ * second item on; allcores._functions.watches() says what they are. */
+static bool unchanged(PyObject *watched)
+{
+    for (Py_ssize_t i = 1; i + 2 < PyTuple_GET_SIZE(watched); i += 3) {
+        PyObject *holder = PyTuple_GET_ITEM(watched, i), *name = PyTuple_GET_ITEM(watched, i + 1);
+        PyObject *found = NULL, *expected = PyTuple_GET_ITEM(watched, i + 2);
+        if (PyFunction_Check(holder)) {
+            PyFunctionObject *function = (PyFunctionObject *)holder;
+            if (function->func_code != name || (function->func_kwdefaults && PyDict_GET_SIZE(function->func_kwdefaults)) ||
+                (function->func_dict && PyDict_GET_SIZE(function->func_dict)))
+                return false;
+            found = Py_XNewRef(function->func_defaults);
+        } else {
+            found = PyCell_Check(holder) ? PyCell_Get(holder) : ac__dict_ref(holder, name);
+        }
+        bool same = found ? found == expected : expected == Py_NotImplemented;
+        Py_XDECREF(found);
+        if (!same || PyErr_Occurred())
+            return false;
+    }
+    return true;
+}
+
+/* The key in one value of `functions`: a number, or a tuple that opens with it, while what it watches holds. New
+ * reference; NULL without an exception where it has to be asked for. */
+static PyObject *known_key(PyObject *known)
+{
+    if (!known || !PyTuple_CheckExact(known))
+        return known;
+    PyObject *key = unchanged(known) ? Py_NewRef(PyTuple_GET_ITEM(known, 0)) : NULL;
+    Py_DECREF(known);
+    return key;
+}
+
 /* The function's key among what is shared with the workers; 0: it travels with its task. */
 static int function_key(PyObject *self, PyObject *fn, uint64_t *ret_key)
 {
     PyObject *key = NULL;
     if (of(self)->functions && (PyFunction_Check(fn) || PyCFunction_CheckExact(fn) || Py_IS_TYPE(fn, &PyType_Type)))
-        key = ac__dict_ref(of(self)->functions, fn);
+        key = known_key(ac__dict_ref(of(self)->functions, fn));
     if (!key && PyErr_Occurred())
         return -1;
     if (!key)
