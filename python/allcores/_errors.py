@@ -100,6 +100,8 @@ def rebuild(described: bytes) -> BaseException:
     except BaseException as reason:
         if isinstance(reason, KeyboardInterrupt):
             raise
-        exception = RuntimeError(f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})")
+        exception = RuntimeError(
+            f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})"
+        )
     exception.__cause__ = _remote_cause(traceback)
     return exception

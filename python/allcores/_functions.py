@@ -7,14 +7,17 @@ costs 50 us, so it is left out while everything that the function refers to is t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from allcores import _ext
+from allcores._reach import name_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from allcores._pickling import Reach
+    from collections.abc import Iterator
+    from typing import Any
+
+    from allcores._reach import Reach
     from allcores._state import PoolState
 
 LARGE_CAPTURE = 1 << 20  # bytes of a function from which on its user is told
@@ -37,12 +40,20 @@ def _is_fixed(value: Any) -> bool:
     kind = type(value)
     if kind is tuple:
         return all(_is_fixed(item) for item in value)
-    return kind in _FIXED or kind is BuiltinFunctionType or (isinstance(value, type) and value.__module__ != "__main__")
+    return (
+        kind in _FIXED
+        or kind is BuiltinFunctionType
+        or (isinstance(value, type) and value.__module__ != "__main__")
+    )
 
 
 def _reached(function: FunctionType) -> Iterator[tuple[Any, Any, Any]]:
     """(holder, name, value) of everything that the function takes along; NotImplemented stands for nothing."""
-    yield function, function.__code__, NotImplemented if function.__defaults__ is None else function.__defaults__
+    yield (
+        function,
+        function.__code__,
+        NotImplemented if function.__defaults__ is None else function.__defaults__,
+    )
     for cell in function.__closure__ or ():
         try:
             yield cell, None, cell.cell_contents
@@ -88,13 +99,11 @@ class Functions:
 
     def key(self, fn: Any) -> int:
         """The key under which workers find fn; 0: it must travel with each task. Raises what pickling raises."""
-        from allcores import _pickling
-
         if not isinstance(fn, FunctionType | BuiltinFunctionType) and type(fn) is not type:
             return 0
         if isinstance(fn, BuiltinFunctionType) and not isinstance(fn.__self__, ModuleType | type(None)):
             return 0
-        name = _pickling.name_of(fn, self._reach)
+        name = name_of(fn, self._reach)
         if name is not None:
             key = self._engine.share(_ext.BY_NAME, name.encode())
             self._state.names[key] = name.replace(":", ".")
@@ -135,10 +144,14 @@ class Functions:
     def _by_main_name(self, fn: FunctionType, label: str, reason: Exception) -> int:
         """By value it will not go: a function of __main__ can be had by running the main module in the worker."""
         if fn.__module__ != "__main__" or "<locals>" in fn.__qualname__ or "<lambda>" in fn.__qualname__:
-            reason.add_note(f"allcores: {label} cannot be reached by name in a worker, and not sent by value either")
+            reason.add_note(
+                f"allcores: {label} cannot be reached by name in a worker, and not sent by value either"
+            )
             raise reason
         if self._state.main is None:
-            reason.add_note(f"allcores: {label} cannot be sent by value, and there is no main module to find it in")
+            reason.add_note(
+                f"allcores: {label} cannot be sent by value, and there is no main module to find it in"
+            )
             raise reason
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # what workers call it
         key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}\0{reason}".encode())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from allcores._state import PoolState
 
 
@@ -51,7 +52,9 @@ class Outcomes:
 
     def broken(self) -> BaseException:
         """The pool is broken, so whatever was not done will not be."""
-        return _errors().BrokenProcessPool(self._state.broken or "A process pool without workers: none could be started")
+        return _errors().BrokenProcessPool(
+            self._state.broken or "A process pool without workers: none could be started"
+        )
 
     def _broken_by(self, text: str, cause: BaseException) -> BaseException:
         exception = _errors().BrokenProcessPool(f"{text}: {cause!r}")

@@ -10,8 +10,10 @@ import array
 import io
 import pickle
 import sys
-from types import FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
+
+from allcores._reach import Reach, name_of
 
 LARGE = 1 << 14  # bytes from which on a buffer travels out of band
 
@@ -54,40 +56,6 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
     pickler.out_of_band = buffers is not None
     pickler.dump(value)
     return file.getvalue()
-
-
-# --- by name?
-
-
-def name_of(thing: Any, reach: Reach | None) -> str | None:
-    """ "module:qualname" where that finds the same object in the other process, else None."""
-    module = getattr(thing, "__module__", None)
-    path = getattr(thing, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(path, str) or "<locals>" in path:
-        return None
-    holder: Any = sys.modules.get(module)
-    if holder is None or (module != "__main__" and getattr(holder, "__spec__", None) is None):
-        return None
-    found = holder
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    if found is not thing:
-        return None
-    if module == "__main__" and reach is not None and not reach.has_main(thing):
-        return None
-    return f"{module}:{path}"
-
-
-class Reach:
-    """What one pool's workers can reach by name, and the functions that it was given by value."""
-
-    def __init__(self, fork: bool) -> None:
-        main = vars(sys.modules["__main__"]) if fork else {}
-        self._main = {id(value): name for name, value in main.items() if callable(value)}
-
-    def has_main(self, thing: Any) -> bool:
-        """Whether workers have this object of __main__: forked ones, if it was there when the pool began."""
-        return id(thing) in self._main
 
 
 # --- reducers
@@ -149,7 +117,11 @@ def _swap(value: Any, seen: dict[int, Any], depth: int) -> Any:
 
 def _reduce_buffer(thing: Any, out_of_band: bool) -> Any:
     if not out_of_band:
-        return NotImplemented if type(thing) is not memoryview else (_as_memoryview, (thing.tobytes(), thing.format, thing.shape))
+        return (
+            NotImplemented
+            if type(thing) is not memoryview
+            else (_as_memoryview, (thing.tobytes(), thing.format, thing.shape))
+        )
     if type(thing) is memoryview:
         return _reduce_memoryview(thing)
     if type(thing) is array.array and len(thing) * thing.itemsize >= LARGE:
@@ -193,6 +165,23 @@ def _value_pickler() -> Any:
     if _VALUE_PICKLER is not None:
         return _VALUE_PICKLER
     import cloudpickle
+    from cloudpickle import cloudpickle as parts
+
+    from allcores import _rebuild
+
+    def reduce_part(thing: Any) -> Any:
+        """What functions consist of; NotImplemented for the rest."""
+        kind = type(thing)
+        if kind is CodeType:
+            return _rebuild.code, parts._code_reduce(thing)[1]
+        if kind is CellType:
+            try:
+                return _rebuild.cell, (thing.cell_contents,)
+            except ValueError:
+                return _rebuild.cell, ()
+        if kind is ModuleType and sys.modules.get(thing.__name__) is thing and thing.__name__ != "__main__":
+            return _rebuild.module, (thing.__name__,)
+        return NotImplemented
 
     class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         reach: Reach | None = None
@@ -206,7 +195,11 @@ def _value_pickler() -> Any:
                 return NotImplemented  # forked workers and the way back
             if kind is FunctionType and thing.__module__ == "__main__" and name_of(thing, self.reach):
                 return NotImplemented
-            reduced = super().reducer_override(thing)
+            reduced = reduce_part(thing)
+            if reduced is NotImplemented:
+                reduced = super().reducer_override(thing)
+            if isinstance(reduced, tuple) and reduced[0] is parts._make_function:
+                return (_rebuild.function, *reduced[1:5], _rebuild.fill)
             if isinstance(thing, type) and thing.__module__ == "__main__" and isinstance(reduced, tuple):
                 return (_make_main_class, (reduced[0], thing.__qualname__, *reduced[1]), *reduced[2:])
             return reduced

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _signal
 import os
-import signal
-import threading
-from typing import TYPE_CHECKING, Any
+from _thread import allocate_lock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from allcores._ext import Engine
 
 
@@ -24,7 +26,7 @@ class PoolState:
         self.statuses: dict[int, int] = {}  # pid -> wait status of workers that are gone
         self.forked: dict[int, Any] = {}  # pid -> multiprocessing's process, in the fork context
         self.fds: tuple[int, ...] = ()  # ours, handed on to workers
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
 
     def break_pool(self, why: str) -> None:
         """Fail everything that is not done, now and from now on, and end the workers."""
@@ -35,7 +37,7 @@ class PoolState:
         engine = self.engine
         if engine is not None:
             engine.break_()
-            engine.kill(-1, signal.SIGTERM)
+            engine.kill(-1, _signal.SIGTERM)
             engine.shutdown()
             engine.wake()
 

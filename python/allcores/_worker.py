@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, Any
-
 import _signal
 import marshal
+import os
+import sys
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from allcores._ext import Engine, Worker
 
@@ -37,7 +37,9 @@ def main(worker: Worker) -> int:
         return 130
 
 
-def forked(engine: Engine, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], cap: int) -> None:
+def forked(
+    engine: Engine, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], cap: int
+) -> None:
     """The body of a worker of the fork context: multiprocessing has made the process."""
     from allcores import _ext
 
@@ -48,7 +50,9 @@ def forked(engine: Engine, initializer: Callable[..., object] | None, initargs: 
     sys.exit(serve(worker, initializer, initargs, 0))
 
 
-def serve(worker: Worker, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], most: int) -> int:
+def serve(
+    worker: Worker, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], most: int
+) -> int:
     """Initializer, then tasks until the pool ends or `most` are done; returns the exit code."""
     if initializer is not None:
         try:
@@ -81,7 +85,7 @@ def _take_over(config: dict[str, Any]) -> None:
     except OSError:  # gone meanwhile: stay where the zygote was started
         pass
     sys.modules["__main__"] = type(sys)("__main__")
-    if config["site"]:
+    if config["site"] and sys.flags.no_site:
         import site
 
         path = sys.path[:]
@@ -89,10 +93,12 @@ def _take_over(config: dict[str, Any]) -> None:
         sys.path[:] = path
     if config["warnings"] is not None:
         _warning_filters(config["warnings"])
-    if config["authkey"] is not None:
-        from multiprocessing import process
+    if (authkey := config["authkey"]) is not None:
+        from allcores._late import after_import
 
-        process.current_process().authkey = config["authkey"]
+        after_import(
+            "multiprocessing.process", lambda process: setattr(process.current_process(), "authkey", authkey)
+        )
     _line_buffered()
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
@@ -108,7 +114,7 @@ def _environment(wanted: dict[bytes, bytes]) -> None:
 def _line_buffered() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, write_through=False)  # so with -u too
 
 
 def _warning_filters(filters: list[tuple[str, str | None, int, str, str, str | None, int, int]]) -> None:
@@ -129,7 +135,9 @@ def _warning_filters(filters: list[tuple[str, str | None, int, str, str, str | N
             line,
         )
         warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
-    warnings.simplefilter("default", _NoSuchWarning, append=True)  # tells the C side that the list has changed
+    warnings.simplefilter(
+        "default", _NoSuchWarning, append=True
+    )  # tells the C side that the list has changed
 
 
 class _NoSuchWarning(Warning):
@@ -157,7 +165,9 @@ def resolve(name: str) -> Any:
         return _resolved(name)
     except Exception as error:
         if reason:
-            error.add_note(f"allcores: {name} was looked for by name, since it cannot be sent by value: {reason}")
+            error.add_note(
+                f"allcores: {name} was looked for by name, since it cannot be sent by value: {reason}"
+            )
         raise
 
 
@@ -174,9 +184,9 @@ def _resolved(name: str) -> Any:
 
 def rebuild(stream: bytes) -> Any:
     """A function that came by value."""
-    import pickle
+    from _pickle import loads
 
-    return pickle.loads(stream)
+    return loads(stream)
 
 
 def describe(exception: BaseException) -> bytes:
@@ -190,7 +200,11 @@ def describe(exception: BaseException) -> bytes:
     try:
         pickled = b"cbuiltins\nMemoryError\n)R." if type(exception) is MemoryError else _pickled(exception)
     except BaseException as reason:
-        pickled = pickle.dumps(RuntimeError(f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"))
+        pickled = pickle.dumps(
+            RuntimeError(
+                f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"
+            )
+        )
     return marshal.dumps((pickled, name, _text(exception), text))
 
 
