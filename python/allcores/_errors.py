@@ -88,7 +88,7 @@ def _remote_cause(text: str) -> BaseException:
 def rebuild(described: bytes) -> BaseException:
     """The exception that a worker described (allcores._worker.describe)."""
     if not described:
-        return RuntimeError("the task failed in its worker; memory ran out there before it could say how")
+        return MemoryError("the task's worker has no memory left, not even to say more")
     import pickle
 
     pickled, name, text, traceback = marshal.loads(described)

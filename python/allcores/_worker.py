@@ -191,21 +191,27 @@ def rebuild(stream: bytes) -> Any:
 
 def describe(exception: BaseException) -> bytes:
     """An exception as bytes: pickled if that works, else what can be said of it; with its traceback."""
-    import pickle
-    import traceback
-
-    lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
-    text = "".join(lines)
     name = type(exception).__qualname__
     try:
         pickled = b"cbuiltins\nMemoryError\n)R." if type(exception) is MemoryError else _pickled(exception)
     except BaseException as reason:
+        import pickle
+
         pickled = pickle.dumps(
             RuntimeError(
                 f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"
             )
         )
-    return marshal.dumps((pickled, name, _text(exception), text))
+    return marshal.dumps((pickled, name, _text(exception), _traceback(exception)))
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        import traceback
+
+        return "".join(traceback.format_exception(exception))
+    except MemoryError:
+        return f"{type(exception).__qualname__}, and no memory for the traceback\n"
 
 
 def _pickled(exception: BaseException) -> bytes:
