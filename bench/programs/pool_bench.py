@@ -157,10 +157,15 @@ def arrays(times: int) -> Pairs:
         for pool in pools:
             pool.submit(give, 0).result()
     for _ in range(times):
-        found["argument"].append([timed(lambda pool: pool.submit(size_of, big).result(), pool) for pool in pools])
+        found["argument"].append(
+            [timed(lambda pool: pool.submit(size_of, big).result(), pool) for pool in pools]
+        )
         found["result"].append([timed(lambda pool: pool.submit(give, 0).result(), pool) for pool in pools])
         found["1 MB"].append(
-            [median([timed(lambda pool: pool.submit(same, small).result(), pool) for _ in range(20)]) for pool in pools]
+            [
+                median([timed(lambda pool: pool.submit(same, small).result(), pool) for _ in range(20)])
+                for pool in pools
+            ]
         )
     for pool in pools:
         pool.shutdown()
@@ -190,7 +195,8 @@ FRESH = {
 
 
 def fresh(kind: str) -> float:
-    code = f"import time; t = time.perf_counter()\n{FRESH[kind]}\np.submit(abs, -1).result(); print(time.perf_counter() - t)"
+    code = f"import time; t = time.perf_counter()\n{FRESH[kind]}\np.submit(abs, -1).result()\n"
+    code += "print(time.perf_counter() - t)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -241,7 +247,11 @@ def chunks(times: int) -> Pairs:
     n = 4_000_000
     with warm(ours()) as pool:
         list(pool.map(crunch, [1000] * 8))
-        return {"chunks": [[two_processes(n), timed(lambda p: list(p.map(crunch, [n] * 8)), pool)] for _ in range(7)]}
+        return {
+            "chunks": [
+                [two_processes(n), timed(lambda p: list(p.map(crunch, [n] * 8)), pool)] for _ in range(7)
+            ]
+        }
 
 
 def switches(pids: list[int]) -> float:
@@ -264,7 +274,9 @@ def idle(times: int) -> Pairs:
 
     def count() -> float:
         texts = [Path(task, "status").read_text() for task in own]
-        mine = sum(int(line.split()[1]) for text in texts for line in text.splitlines() if "ctxt_switches" in line)
+        mine = sum(
+            int(line.split()[1]) for text in texts for line in text.splitlines() if "ctxt_switches" in line
+        )
         return switches(pids) + mine
 
     before = count()

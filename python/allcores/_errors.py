@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+from typing import Any
 
 try:
     from concurrent.futures.process import BrokenProcessPool
@@ -82,7 +83,9 @@ def worker_died(pid: int, status: int, rss_bytes: int, task: str, corrupt: bool)
 def _remote_cause(text: str) -> BaseException:
     from concurrent.futures import process
 
-    return process._RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined,no-any-return]
+    remote: Any = process._RemoteTraceback
+    cause: BaseException = remote(f'\n"""\n{text}"""')
+    return cause
 
 
 def rebuild(described: bytes) -> BaseException:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    class _FutureBase(_ext.FutureCore[T], BaseFuture[T]):  # type: ignore[misc]
+    class _FutureBase(_ext.FutureCore[T], BaseFuture[T]):
         pass
 
     class _ExecutorBase(_ext.ExecutorCore, Executor):
@@ -51,7 +51,7 @@ def _inherited(name: str) -> Any:
     return method
 
 
-class Future(_FutureBase):
+class Future(_FutureBase["Any"] if TYPE_CHECKING else _FutureBase):  # type: ignore[misc]
     """A concurrent.futures.Future whose result stands in shared memory until it is asked for."""
 
     if not TYPE_CHECKING:
@@ -341,7 +341,7 @@ class ProcessPoolExecutor(_ExecutorBase):
     def __enter__(self) -> ProcessPoolExecutor:
         return self
 
-    def __exit__(self, kind: Any, value: Any, traceback: Any) -> bool | None:
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> Literal[False]:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             interrupt(self._state)
         self.shutdown(wait=True)

@@ -67,7 +67,7 @@ class MapIterator(Iterator[T]):
 
 class ExecutorCore:
     _engine: Engine | None
-    _functions: dict[Any, int] | None
+    _functions: dict[Any, int | tuple[Any, ...]] | None
     _started: int
     _max_workers: int
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Any: ...

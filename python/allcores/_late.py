@@ -23,7 +23,7 @@ def after_import(name: str, call: Callable[[Any], object]) -> None:
         call(sys.modules[name])
         return
     if not _waiting:
-        sys.meta_path.insert(0, LateFinder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, LateFinder)
     _waiting.setdefault(name, []).append(call)
 
 
@@ -46,7 +46,7 @@ class LateFinder:
             return None
         calls = _waiting.pop(name)
         if not _waiting:
-            sys.meta_path.remove(LateFinder)  # type: ignore[arg-type]
+            sys.meta_path.remove(LateFinder)
         for finder in sys.meta_path:
             spec = None if finder is LateFinder else finder.find_spec(name, path, target)
             if spec is not None:

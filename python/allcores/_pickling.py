@@ -62,8 +62,11 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
 
 
 def _as_memoryview(data: Any, form: str, shape: tuple[int, ...]) -> memoryview:
-    view = memoryview(data)
-    return view.cast("B").cast(form, shape) if shape and (form, shape) != ("B", (len(view),)) else view  # type: ignore[call-overload,no-any-return]
+    view: Any = memoryview(data)
+    if shape and (form, shape) != ("B", (len(view),)):
+        view = view.cast("B").cast(form, shape)
+    made: memoryview = view
+    return made
 
 
 def _as_array(code: str, data: Any) -> array.array[Any]:
@@ -179,7 +182,11 @@ def _value_pickler() -> Any:
                 return _rebuild.cell, (thing.cell_contents,)
             except ValueError:
                 return _rebuild.cell, ()
-        if kind is ModuleType and sys.modules.get(thing.__name__) is thing and thing.__name__ != "__main__":
+        if (
+            isinstance(thing, ModuleType)
+            and sys.modules.get(thing.__name__) is thing
+            and thing.__name__ != "__main__"
+        ):
             return _rebuild.module, (thing.__name__,)
         return NotImplemented
 

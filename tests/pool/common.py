@@ -37,9 +37,9 @@ class Case(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
 
-    def start(self, text: str, *args: str, name: str = "program.py", **more: object) -> subprocess.Popen[str]:
+    def start(self, text: str, *args: str, **more: str) -> subprocess.Popen[str]:
         """Start a script of its own __main__ in the directory."""
-        path = self.directory / name
+        path = self.directory / "program.py"
         path.write_text(text)
         return subprocess.Popen(
             [sys.executable, str(path), *args],
@@ -47,10 +47,12 @@ class Case(unittest.TestCase):
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.directory,
-            env={**os.environ, **{key: str(value) for key, value in more.items()}},
+            env={**os.environ, **more},
         )
 
-    def run_script(self, text: str, *args: str, code: int = 0, **more: object) -> subprocess.CompletedProcess[str]:
+    def run_script(
+        self, text: str, *args: str, code: int = 0, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run it to its end within a minute and check its exit code."""
         process = self.start(text, *args, **more)
         try:

@@ -24,6 +24,11 @@ def nap(seconds: float, value: object = None) -> object:
     return value
 
 
+def slow_pid(_: int) -> int:
+    time.sleep(0.005)
+    return os.getpid()
+
+
 class CannotUnpickle(Exception):
     def __init__(self, a: object, b: object) -> None:
         super().__init__(a)
@@ -159,7 +164,9 @@ class Map(Case):
         self.assertEqual(list(self.pool.map(abs, [])), [])
         self.assertEqual(list(self.pool.map(pow, [2, 3], [1])), [2])
         for chunk in (1, 7, 5000):
-            self.assertEqual(list(self.pool.map(str, range(100), chunksize=chunk)), list(map(str, range(100))))
+            self.assertEqual(
+                list(self.pool.map(str, range(100), chunksize=chunk)), list(map(str, range(100)))
+            )
 
     def test_its_length_is_known(self) -> None:
         results = self.pool.map(abs, range(10))
@@ -192,7 +199,7 @@ class Map(Case):
         self.assertLessEqual(len(taken), 29)
 
     def test_chunks_are_spread(self) -> None:
-        pids = set(self.pool.map(lambda _: (time.sleep(0.005), os.getpid())[1], range(100)))
+        pids = set(self.pool.map(slow_pid, range(100)))
         self.assertEqual(len(pids), 2)
 
     def test_progress_counts(self) -> None:

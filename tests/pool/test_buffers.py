@@ -99,7 +99,7 @@ class Buffers(Case):
 
     def test_too_large_is_refused(self) -> None:
         class Huge:
-            def __reduce__(self) -> object:
+            def __reduce__(self) -> str:
                 raise MemoryError("as if")
 
         with self.assertRaises(MemoryError):

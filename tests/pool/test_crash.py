@@ -13,6 +13,7 @@ import unittest
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from allcores import ProcessPoolExecutor, WorkerDied
 from common import Case, is_alive, wait_until
@@ -46,7 +47,7 @@ class Workers(Case):
 
     def test_a_death_fails_only_its_task_and_says_how(self) -> None:
         others = [self.pool.submit(abs, -i) for i in range(200)]
-        cases = [
+        cases: list[tuple[Any, ...]] = [
             (kill_me, (signal.SIGKILL,), signal.SIGKILL, None, "killed by SIGKILL"),
             (kill_me, (signal.SIGSEGV,), signal.SIGSEGV, None, "killed by SIGSEGV"),
             (os._exit, (7,), None, 7, "exited with code 7"),
@@ -100,7 +101,9 @@ class Workers(Case):
                 process.kill()
             futures += [self.pool.submit(pow, i, 2) for i in range(100)]
         wait(futures, timeout=60)
-        wrong = [one for one in futures if one.exception(0) is not None and type(one.exception()) is not WorkerDied]
+        wrong = [
+            one for one in futures if one.exception(0) is not None and type(one.exception()) is not WorkerDied
+        ]
         self.assertEqual(wrong, [])
         self.assertEqual(self.pool.submit(abs, -1).result(timeout=30), 1)
 
@@ -179,7 +182,12 @@ class Parent(Case):
         import threading
 
         made: list[ProcessPoolExecutor] = []
-        thread = threading.Thread(target=lambda: made.append(ProcessPoolExecutor(2)) or made[0].submit(abs, 1))
+
+        def make() -> None:
+            made.append(ProcessPoolExecutor(2))
+            made[0].submit(abs, 1)
+
+        thread = threading.Thread(target=make)
         thread.start()
         thread.join()
         time.sleep(0.2)
