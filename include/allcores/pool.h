@@ -188,9 +188,10 @@ enum ac_task_state {
     AC_TASK_QUEUED = 1,
     AC_TASK_RUNNING,
     /* from here on it is over, ac_pool_take answers: */
-    AC_TASK_DONE,      /* result.message is what the worker answered */
-    AC_TASK_DIED,      /* the worker died: result.death */
-    AC_TASK_CORRUPT,   /* what the worker wrote does not add up; it has been killed */
+    AC_TASK_DONE,    /* result.message is what the worker answered */
+    AC_TASK_DIED,    /* the worker died: result.death */
+    AC_TASK_CORRUPT, /* what the worker wrote does not add up, and it has been killed; or its worker had left
+                      * and there was no memory to keep the result */
     AC_TASK_CANCELLED, /* by ac_pool_cancel */
     AC_TASK_BROKEN,    /* by ac_pool_break, or no worker can be started */
 };

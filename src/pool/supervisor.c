@@ -23,7 +23,7 @@ enum {
     TICK_NS = 1000000,      /* while something is starting or ending */
     TICK_MAX_NS = 20000000, /* growing to that */
     SPAWNS_MAX = 3,         /* failures in a row after which the pool is broken */
-    KILLED_MAX = 100,       /* the same for workers that somebody SIGKILLed while they came up */
+    IDLE_DEATHS_MAX = 100,  /* the same for workers that die without a task while none is done */
 };
 
 void ac__supervisor_ring(struct ac_pool *pool) {
@@ -65,11 +65,17 @@ static void spawn_failed(struct ac_pool *pool, int error) {
     }
 }
 
-/* It ended before it asked for a task. Killed from outside, it may have been chance. */
-static void start_failed(struct ac_pool *pool, int status) {
+/* It had no task. One that ends by itself before it asks for the first will not do better the next time; one
+ * that was killed, or a later end, may have been chance, a hundred of them are not. */
+static void died_idle(struct ac_pool *pool, bool early, int status) {
     bool killed = status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    if (!killed || ++pool->killed_starts >= KILLED_MAX) {
+    pool->idle_deaths = pool->done_before == pool->stats.done ? pool->idle_deaths + 1 : 1;
+    pool->done_before = pool->stats.done;
+    if (early && !killed) {
         spawn_failed(pool, -ECHILD);
+    } else if (pool->idle_deaths >= IDLE_DEATHS_MAX) {
+        pool->last_spawn_error = -ECHILD;
+        no_workers(pool);
     }
 }
 
@@ -148,9 +154,10 @@ static void look_at_dying(struct ac_pool *pool, uint32_t worker) {
         return;
     }
     bool early = peer->early;
+    bool idle = peer->idle || early;
     ac__worker_gone(pool, worker);
-    if (early) {
-        start_failed(pool, status);
+    if (idle) {
+        died_idle(pool, early, status);
     }
 }
 
@@ -164,7 +171,7 @@ static void look_at_attached(struct ac_pool *pool, uint32_t worker) {
         pool->target--;
     }
     if (ready) {
-        pool->failed_spawns = pool->killed_starts = 0;
+        pool->failed_spawns = 0;
     } else { /* it came up, but never so far as to ask for a task */
         pool->peers[worker].early = true;
     }

@@ -1,9 +1,10 @@
-/* test_pool_kill.c - death at every step: a worker, then the parent, is SIGKILLed at each named point between two
- * stores to shared memory (pool/kill.h), at its first, second and tenth passing. After a worker's death every other task
- * must come out right and the books must be in order; after the parent's no process may be left.
+/* test_pool_kill.c - death at every step: a worker, then the parent, is SIGKILLed at each named point between
+ * two stores to shared memory (pool/kill.h), at its first, second and tenth passing. After a worker's death
+ * every other task must come out right and the books must be in order; after the parent's no process may be
+ * left.
  *
- * Each case runs in a process of its own that forks a pool. Which side kills itself is told by a word in memory
- * that all share; it is cleared by whoever is about to die, so that one death is all there is. */
+ * Each case runs in a process of its own that forks a pool. Which side kills itself is told by a word in
+ * memory that all share; it is cleared by whoever is about to die, so that one death is all there is. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,17 +24,13 @@ static const char *const names[] = {
 #define NAME(name) #name,
     AC__KILL_POINTS(NAME)};
 
-enum side {
-    NOBODY,
-    WORKER,
-    PARENT
-};
+enum side { NOBODY, WORKER, PARENT };
 static struct plan {
     _Atomic int who; /* enum side */
     _Atomic int point;
     _Atomic int left; /* passings still to go */
     _Atomic int hits[AC__KILL_COUNT][3];
-} *plan;
+} * plan;
 static pid_t parent;
 
 static void hook(enum ac__kill_point point) {
@@ -58,7 +55,8 @@ static void scenario(void) {
         uint32_t never = 1000;
         int64_t ns = 200 * AC_NS_PER_US;
         struct ac_part part = {&never, sizeof(never)};
-        struct ac_task_out items = {.kind = WORK_ITEMS, .count = 1, .parts = &part, .items = 20, .notify = true};
+        struct ac_task_out items = {
+            .kind = WORK_ITEMS, .count = 1, .parts = &part, .items = 20, .notify = true};
         struct ac_done done[8];
         uint64_t tickets[7];
         tickets[0] = work_submit(pool, WORK_ECHO, data, 40);
@@ -76,7 +74,8 @@ static void scenario(void) {
         }
         if (round == 4) {
             int how = SIGKILL;
-            assert_int_equal(work_outcome(pool, work_submit(pool, WORK_CRASH, &how, sizeof(how))), AC_TASK_DIED);
+            assert_int_equal(work_outcome(pool, work_submit(pool, WORK_CRASH, &how, sizeof(how))),
+                             AC_TASK_DIED);
         }
         work_valid(pool);
         if (round % 3 == 2) {
