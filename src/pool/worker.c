@@ -1,9 +1,9 @@
 /* worker.c - the worker's side: attach, claim, answer.
  *
- * Idle workers: at most one spins, for up to 50 us, and only while the gaps between tasks have been short
- * lately; the others sleep on their seat's park word. The spinner says so in the head, so that the parent
- * need not wake anybody for the next task. It takes that back before it claims, so a parent that still read
- * it as set has a spinner that will look at the queue after its tail was moved; and the note carries the
+ * Idle workers: at most one spins, for up to 50 us, once a gap, and only while the gaps between tasks have
+ * been short lately; the others sleep on their seat's park word. The spinner says so in the head, so that the
+ * parent need not wake anybody for the next task. It takes that back before it claims, so a parent that still
+ * read it as set has a spinner that will look at the queue after its tail was moved; and the note carries the
  * time, so that a spinner that was stopped or preempted does not count for long. Sleep and wake-up otherwise:
  * queue.c.
  *
@@ -38,6 +38,7 @@ struct ac_worker {
     uint32_t id;
     uint32_t current; /* slot index, or AC__NONE */
     struct ac__spin spin;
+    bool spun;      /* in this gap between tasks: not again */
     int64_t now_ns; /* when the last task ended: the next one's idle gap starts there */
     int64_t moved_ns;
     pid_t parent;
@@ -192,9 +193,11 @@ static bool spin_for_work(struct ac_worker *worker, int64_t start_ns) {
     struct ac__head *head = worker->side.segment.head;
     uint64_t none = 0;
     uint64_t mine = (uint64_t)start_ns / 1000 << 16 | (worker->id + 1);
-    if (!ac__spin_allowed(&worker->spin, head->usable_cpus) || !ac_cas_acq_rel(&head->spinner, &none, mine)) {
+    if (worker->spun || !ac__spin_allowed(&worker->spin, head->usable_cpus) ||
+        !ac_cas_acq_rel(&head->spinner, &none, mine)) {
         return false;
     }
+    worker->spun = true;
     AC_KILL_POINT(SPIN_FLAGGED);
     leave_parents_cpu(worker, start_ns);
     ac__spin_until(work_seen, worker, start_ns);
@@ -226,24 +229,25 @@ static bool park(struct ac_worker *worker, int64_t timeout_ns, int *ret_woken) {
     return claimed;
 }
 
+/* A timeout of zero looks, and spins, but does not sleep: the kernel makes 50 us of it, and a timer. */
 static int wait_for_task(struct ac_worker *worker, int64_t timeout_ns) {
     struct ac__segment *segment = &worker->side.segment;
     int64_t start = worker->now_ns;
     int64_t until = timeout_ns < 0 ? INT64_MAX : ac_now_ns() + timeout_ns;
     bool claimed = spin_for_work(worker, ac_now_ns());
+    int woken = timeout_ns == 0 ? -ETIMEDOUT : 0;
     while (!claimed) {
-        int woken;
-        claimed = park(worker, until == INT64_MAX ? -1 : ac_max(until - ac_now_ns(), (int64_t)0), &woken) ||
-                  claim(worker);
-        if (claimed) {
-            break;
-        }
         if (ac_load_acquire(&segment->head->closing) != 0) {
+            if (claim(worker)) { /* queued before the pool was closed, seen by no look before this one */
+                break;
+            }
             return -ESHUTDOWN;
         }
         if (woken == -EINTR || woken == -ETIMEDOUT) {
             return woken;
         }
+        claimed = park(worker, until == INT64_MAX ? -1 : ac_max(until - ac_now_ns(), (int64_t)0), &woken) ||
+                  claim(worker);
     }
     worker->now_ns = ac_now_ns();
     ac__spin_note(&worker->spin, worker->now_ns - start);
@@ -282,6 +286,7 @@ int ac_worker_next(struct ac_worker *worker, int64_t timeout_ns, struct ac_task_
     } else {
         ac__spin_note(&worker->spin, 0); /* the last task's end is near enough to this one's start */
     }
+    worker->spun = false;
     pass_baton(&worker->side.segment, worker->now_ns);
     return open_task(worker, ret);
 }
