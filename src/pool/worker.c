@@ -4,8 +4,9 @@
  * been short lately; the others sleep on their seat's park word. The spinner says so in the head, so that the
  * parent need not wake anybody for the next task. It takes that back before it claims, so a parent that still
  * read it as set has a spinner that will look at the queue after its tail was moved; and the note carries the
- * time, so that a spinner that was stopped or preempted does not count for long. Sleep and wake-up otherwise:
- * queue.c.
+ * time, so that a spinner that was stopped or preempted does not count for long. A worker that was woken for
+ * arguments that are still being copied spins for those, whatever the gaps were (spin.c). Sleep and wake-up
+ * otherwise: queue.c.
  *
  * Answering: first the block and the slot's out fields are written, then the state word is swapped from
  * RUNNING(me) to DONE (release). What the parent sees after DONE (acquire) is whole. If the parent has
@@ -193,14 +194,16 @@ static bool spin_for_work(struct ac_worker *worker, int64_t start_ns) {
     struct ac__head *head = worker->side.segment.head;
     uint64_t none = 0;
     uint64_t mine = (uint64_t)start_ns / 1000 << 16 | (worker->id + 1);
-    if (worker->spun || !ac__spin_allowed(&worker->spin, head->usable_cpus) ||
-        !ac_cas_acq_rel(&head->spinner, &none, mine)) {
+    bool coming =
+        head->usable_cpus > 1 && start_ns < ac__coming_until(ac_load_relaxed(&head->coming), start_ns);
+    bool allowed = coming || (!worker->spun && ac__spin_allowed(&worker->spin, head->usable_cpus));
+    if (!allowed || !ac_cas_acq_rel(&head->spinner, &none, mine)) {
         return false;
     }
     worker->spun = true;
     AC_KILL_POINT(SPIN_FLAGGED);
     leave_parents_cpu(worker, start_ns);
-    ac__spin_until(work_seen, worker, start_ns);
+    ac__spin_until(work_seen, worker, start_ns, &head->coming);
     ac_cas_acq_rel(&head->spinner, &mine, 0);
     ac_fence_full(); /* I do not spin, before is there work: against the parent's tail, before does anyone
                         spin */
@@ -247,10 +250,11 @@ static int wait_for_task(struct ac_worker *worker, int64_t timeout_ns) {
             return woken;
         }
         claimed = park(worker, until == INT64_MAX ? -1 : ac_max(until - ac_now_ns(), (int64_t)0), &woken) ||
-                  claim(worker);
+                  claim(worker) || spin_for_work(worker, ac_now_ns());
     }
     worker->now_ns = ac_now_ns();
-    ac__spin_note(&worker->spin, worker->now_ns - start);
+    int64_t coming = ac__coming_from(ac_load_relaxed(&segment->head->coming));
+    ac__spin_note(&worker->spin, (coming > start ? ac_min(coming, worker->now_ns) : worker->now_ns) - start);
     return 0;
 }
 
@@ -374,6 +378,19 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
     return 0;
 }
 
+/* A large answer is about to be copied: wake who sleeps for it now, so that it is awake when it is there. */
+static void announce(struct ac_worker *worker, const struct ac_part *parts, uint32_t count) {
+    struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    uint64_t word = ac__coming_parts(parts, count);
+    if (word != 0) {
+        ac_store_release(&slot->coming, word);
+        ac_fence_full(); /* it comes, before does anyone sleep; a miss costs no more than time */
+        if (ac_load_relaxed(&slot->state) & AC__WAITER) {
+            ac_futex_wake(&slot->state, INT_MAX);
+        }
+    }
+}
+
 int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_part *parts, uint32_t count) {
     struct ac_message message;
     if (ac__side_foreign(&worker->side)) {
@@ -383,6 +400,7 @@ int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_pa
         return -EINVAL;
     }
     if (count > 1 || (count == 1 && parts[0].size > AC_POOL_INLINE)) {
+        announce(worker, parts, count);
         int error = ac__block_fill(&worker->side, parts, count, &message);
         return error < 0 ? error : ac_worker_finish_message(worker, kind, &message);
     }
