@@ -132,6 +132,7 @@ enum { AC__COMING_FROM = 64 << 10, AC__COMING_TO = 2 << 20 };           /* bytes
 uint64_t ac__coming_parts(const struct ac_part *parts, uint32_t count); /* 0: not worth it */
 void ac__coming_over(_Atomic uint64_t *coming); /* it has come: nobody spins for it any more */
 int64_t ac__coming_from(uint64_t word);
-int64_t ac__coming_until(uint64_t word, int64_t now_ns); /* 0: nothing is */
+int64_t ac__gap(int64_t start_ns, int64_t now_ns, uint64_t coming); /* to be noted */
+int64_t ac__coming_until(uint64_t word, int64_t now_ns);            /* 0: nothing is */
 
 #endif

@@ -4,7 +4,7 @@
  *
  * A payload of 64 KiB to 2 MiB takes as long to copy as a wake-up takes. Who copies one says so first (a word
  * of what is `coming`, in the head for arguments, in the slot for an answer) and wakes who sleeps for it: it
- * wakes up meanwhile, and spins until the copy is there. A gap counts up to that word. Nothing rests on it:
+ * wakes up meanwhile, and spins until the copy is there. Nothing rests on it:
  * read too early or too late, or left behind by one who died, it costs a wake-up or a spin that ends by its
  * time. */
 #include <sched.h>
@@ -61,6 +61,13 @@ int64_t ac__coming_from(uint64_t word) {
 
 int64_t ac__coming_until(uint64_t word, int64_t now_ns) {
     return ac__coming_from(word) <= now_ns ? ac__coming_from(word) + (int64_t)(word & LENGTH_MASK) * 1000 : 0;
+}
+
+/* A gap that ended with an announcement is counted up to that, and half: as long as both sides sleep, the
+ * other half of it is the other's wake-up, which is over when both spin. */
+int64_t ac__gap(int64_t start_ns, int64_t now_ns, uint64_t coming) {
+    int64_t from = ac_min(ac__coming_from(coming), now_ns);
+    return from > start_ns ? (from - start_ns) / 2 : now_ns - start_ns;
 }
 
 /* It is being copied, on another CPU: the copier does not wait for ours. No yielding: that may cost a slice.

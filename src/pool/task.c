@@ -137,6 +137,7 @@ static bool announce(struct ac_pool *pool, const struct ac_task_out *out) {
     if (word == 0) {
         return false;
     }
+    ac_store_relaxed(&head->parent_cpu, ac_cpu_now());
     ac_store_release(&head->coming, word);
     ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, ac_now_ns()));
     return true;
@@ -368,9 +369,7 @@ int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns) {
             over = spin_for(pool, &watch, ac_now_ns());
         }
     }
-    int64_t now = ac_now_ns();
-    int64_t coming = ac__coming_from(ac_load_relaxed(&watch.slot->coming));
-    ac__spin_note(&pool->spin, (coming > start ? ac_min(coming, now) : now) - start);
+    ac__spin_note(&pool->spin, ac__gap(start, ac_now_ns(), ac_load_relaxed(&watch.slot->coming)));
     return over > 0 ? 0 : over;
 }
 

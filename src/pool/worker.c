@@ -30,6 +30,7 @@
 
 #define KEEP_BYTES    (UINT64_C(256) << 20)
 #define MOVE_EVERY_NS (2 * AC_NS_PER_MS)
+#define MOVE_NS       100000 /* what it costs, with room: hidden by a copy that takes longer */
 #define RSS_TASK_NS                                                                                          \
     (2 * AC_NS_PER_MS) /* tasks longer than that refresh the peak of memory that death reports */
 
@@ -183,8 +184,11 @@ static bool work_seen(void *arg) {
 /* The kernel likes to wake us on the CPU of whoever woke us. There our spinning keeps the parent from
  * running, and its from us: each hand-over costs two switches, 6 us in place of 0.6. */
 static void leave_parents_cpu(struct ac_worker *worker, int64_t now_ns) {
-    int cpu = ac_load_relaxed(&worker->side.segment.head->parent_cpu);
-    if (cpu == ac_cpu_now() && now_ns - worker->moved_ns > MOVE_EVERY_NS) {
+    struct ac__head *head = worker->side.segment.head;
+    int cpu = ac_load_relaxed(&head->parent_cpu);
+    bool time = now_ns - worker->moved_ns > MOVE_EVERY_NS ||
+                ac__coming_until(ac_load_relaxed(&head->coming), now_ns) - now_ns > MOVE_NS;
+    if (time && cpu == ac_cpu_now()) {
         worker->moved_ns = now_ns;
         ac_cpu_leave(cpu);
     }
@@ -253,8 +257,7 @@ static int wait_for_task(struct ac_worker *worker, int64_t timeout_ns) {
                   claim(worker) || spin_for_work(worker, ac_now_ns());
     }
     worker->now_ns = ac_now_ns();
-    int64_t coming = ac__coming_from(ac_load_relaxed(&segment->head->coming));
-    ac__spin_note(&worker->spin, (coming > start ? ac_min(coming, worker->now_ns) : worker->now_ns) - start);
+    ac__spin_note(&worker->spin, ac__gap(start, worker->now_ns, ac_load_relaxed(&segment->head->coming)));
     return 0;
 }
 
