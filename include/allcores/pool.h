@@ -302,7 +302,7 @@ struct ac_task_in {
     uint32_t items;
 };
 /* Wait for a task and claim it. -ESHUTDOWN: leave. -EINTR: a signal; look at it, call again. -EBUSY: the last
- * one is not finished. timeout_ns -1: for ever; else -ETIMEDOUT. */
+ * one is not finished. timeout_ns -1: for ever; else -ETIMEDOUT; 0 never sleeps, but may spin for 50 us. */
 int ac_worker_next(struct ac_worker *worker, int64_t timeout_ns, struct ac_task_in *ret);
 /* Answer the task that runs: copies the parts in, or takes over a message from ac_worker_reserve. -ENOMEM: no
  * room (the task is still running: answer with something smaller). */

@@ -16,6 +16,8 @@ from typing import Any
 from allcores._reach import Reach, name_of
 
 LARGE = 1 << 14  # bytes from which on a buffer travels out of band
+_TREES = (list, tuple, dict)
+_SWAPPED = frozenset((*_TREES, bytes, bytearray))
 
 
 class _NeedsValue(Exception):
@@ -102,19 +104,22 @@ def _swap(value: Any, seen: dict[int, Any], depth: int) -> Any:
         if len(value) < LARGE:
             return value
         return seen.setdefault(id(value), _Large(value))
-    if depth == 0 or kind not in (list, tuple, dict) or len(value) > 1000:
+    if depth == 0 or kind not in _TREES or len(value) > 1000:
         return value
     if id(value) in seen:
         return seen[id(value)]
-    seen[id(value)] = value  # a cycle ends here
-    if kind is dict:
-        items = {key: _swap(item, seen, depth - 1) for key, item in value.items()}
-        changed = any(items[key] is not item for key, item in value.items())
+    members = list(value.values()) if kind is dict else value
+    for item in members:
+        if type(item) in _SWAPPED:
+            break
     else:
-        items = kind(_swap(item, seen, depth - 1) for item in value)
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-    if changed:
-        seen[id(value)] = items
+        return value
+    seen[id(value)] = value  # a cycle ends here
+    swapped = [_swap(item, seen, depth - 1) for item in members]
+    for new, old in zip(swapped, members, strict=True):
+        if new is not old:
+            seen[id(value)] = dict(zip(value, swapped, strict=True)) if kind is dict else kind(swapped)
+            break
     return seen[id(value)]
 
 
