@@ -119,18 +119,11 @@ static int pack(struct ac__engine *engine, struct ac__out *out, const struct ac_
     PyObject **flat = head->arity == 1 || !head->key ? NULL : flatten(rows, head);
     PyObject *const *values = flat ? flat : rows;
     Py_ssize_t count = (Py_ssize_t)head->count * (flat ? (Py_ssize_t)head->arity : 1);
-    size_t size = head->key && (flat || head->arity == 1) ? ac__run_size(values, count) : 0;
-    int error = 0;
-    if (size && size < UINT32_MAX) {
-        uint8_t *to = ac__out_one(out, KIND_MAP, head, size);
-        if (to)
-            ac__run_write(to, values, count, size);
-        error = to ? 0 : -1;
-    } else {
-        error = pack_pickle(engine, out, head, plan, from);
-    }
+    int packed = head->key && (flat || head->arity == 1) ? ac__out_run(out, KIND_MAP, head, values, count) : 0;
+    if (packed == 0)
+        packed = pack_pickle(engine, out, head, plan, from);
     PyMem_Free(flat);
-    return error;
+    return packed < 0 ? -1 : 0;
 }
 
 static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk, Py_ssize_t from)
@@ -167,6 +160,7 @@ int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
 
 static void close_chunk(struct map *map)
 {
+    ac__run_close(&map->run);
     ac_message_clear(&map->result.message);
     if (map->ticket)
         ac_pool_release(map->engine->pool, map->ticket);

@@ -198,14 +198,16 @@ static void drop(PyObject **values, Py_ssize_t count)
 static int read_values(struct ac__span from, PyObject **values, Py_ssize_t count)
 {
     struct ac__run run;
+    Py_ssize_t done = 0;
     if (ac__run_open(from, &run) < 0)
         return -1;
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!(values[i] = ac__run_next(&run))) {
-            drop(values, i);
-            return -1;
-        }
-    return 0;
+    while (done < count && (values[done] = ac__run_next(&run)))
+        done++;
+    ac__run_close(&run);
+    if (done == count)
+        return 0;
+    drop(values, done);
+    return -1;
 }
 
 /* New references to `count` values in *ret_values: `few`, or memory to be freed. */
@@ -290,7 +292,7 @@ static void run_pickled(struct worker *worker, const struct ac_message *message)
 
 /* --- chunks of map */
 
-/* (results so far, bytes of the error or None), where a run of atoms will not do. */
+/* (results so far, bytes of the error or None), where a run will not do. */
 static void answer_list(struct worker *worker, PyObject **results, Py_ssize_t count, PyObject *error)
 {
     struct ac__head head = {.count = (uint32_t)count};
@@ -311,18 +313,13 @@ static void answer_results(struct worker *worker, PyObject **results, Py_ssize_t
 {
     struct ac__head head = {.count = (uint32_t)count};
     struct ac__out out;
-    size_t size = count ? ac__run_size(results, count) : 0;
-    if (!size) {
+    int packed = count ? ac__out_run(&out, KIND_RUN, &head, results, count) : 0;
+    if (packed > 0)
+        answer_out(worker, &out);
+    else if (packed == 0)
         answer_list(worker, results, count, NULL);
-        return;
-    }
-    uint8_t *to = ac__out_one(&out, KIND_RUN, &head, size);
-    if (!to) {
+    else
         answer_error(worker, KIND_ERROR);
-        return;
-    }
-    ac__run_write(to, results, count, size);
-    answer_out(worker, &out);
 }
 
 /* Calls f with `arity` values at a time; the results come in the place of the values. Returns how many went well. */
