@@ -11,7 +11,7 @@ enum tag {
     /* only in trees: text of that many bytes in 8 bits, to be kept; and the number of one that was, in 8 or 32 bits */
     TAG_KEEP1, TAG_KEEP2, TAG_KEEP4, TAG_AGAIN1, TAG_AGAIN4,
 };
-enum run { RUN_ATOMS, RUN_INTS, RUN_TREES };
+enum run { RUN_ATOMS, RUN_INTS, RUN_RANGE, RUN_TREES };
 
 enum {
     ATOM_MAX = 1 << 16, /* longer text and bytes go out of band or through pickle */
@@ -267,7 +267,7 @@ static struct memo *memo_at(struct memo *memos, uint32_t mask, const PyObject *o
 
 static int memos_grow(struct writer *w)
 {
-    uint32_t mask = w->mask * 2 + 1;
+    uint32_t mask = w->mask * 4 + 3;
     struct memo *memos = PyMem_Calloc((size_t)mask + 1, sizeof *memos);
     if (!memos)
         return OUT_OF_MEMORY;
@@ -433,6 +433,23 @@ static int pack_value(struct writer *w, PyObject *value, int depth)
     return type == &PyBytes_Type ? pack_bytes(w, value) : pack_atom(w, value);
 }
 
+bool ac__ints_put(uint8_t *run, Py_ssize_t index, PyObject *value)
+{
+    long long number;
+    if (!PyLong_CheckExact(value) || !ac__long_small(value, &number))
+        return false;
+    *run = RUN_INTS;
+    memcpy(run + 1 + 8 * index, &number, 8);
+    return true;
+}
+
+void ac__range_write(uint8_t *to, long long first, long long step)
+{
+    *to = RUN_RANGE;
+    memcpy(to + 1, &first, 8);
+    memcpy(to + 9, &step, 8);
+}
+
 static int pack_ints(struct writer *w, PyObject *const *items, Py_ssize_t count)
 {
     uint8_t *to = room(w, 1 + 8 * (size_t)count);
@@ -488,12 +505,22 @@ int ac__run_pack(PyObject *const *items, Py_ssize_t count, size_t before, uint8_
 int ac__run_open(struct ac__span from, struct ac__run *ret_run)
 {
     const uint8_t *at = take(&from, 1);
-    if (!at || *at > RUN_TREES) {
+    if (!at || *at > RUN_TREES || (*at == RUN_RANGE && from.end - from.at < 16)) {
         damaged();
         return -1;
     }
-    *ret_run = (struct ac__run){.from = from, .ints = *at == RUN_INTS};
+    *ret_run = (struct ac__run){.from = from, .kind = *at};
+    if (ret_run->kind == RUN_RANGE) {
+        memcpy(&ret_run->number, from.at, 8);
+        memcpy(&ret_run->step, from.at + 8, 8);
+    }
     return 0;
+}
+
+bool ac__run_holds(const struct ac__run *run, size_t count)
+{
+    size_t size = (size_t)(run->from.end - run->from.at);
+    return run->kind == RUN_RANGE || count <= (run->kind == RUN_INTS ? size / 8 : size); /* a byte at least */
 }
 
 void ac__run_close(struct ac__run *run)
@@ -526,11 +553,14 @@ static PyObject *read_kept(struct ac__run *run, enum tag tag)
 
 static PyObject *read_again(struct ac__run *run, enum tag tag)
 {
-    uint32_t number = 0;
+    uint32_t number;
     const uint8_t *at = take(&run->from, tag == TAG_AGAIN1 ? 1 : 4);
     if (!at)
         return damaged();
-    memcpy(&number, at, tag == TAG_AGAIN1 ? 1 : 4);
+    if (tag == TAG_AGAIN1)
+        number = *at;
+    else
+        memcpy(&number, at, 4);
     return number < run->kept_count ? Py_NewRef(run->kept[number]) : damaged();
 }
 
@@ -597,5 +627,10 @@ static PyObject *read_value(struct ac__run *run, int depth)
 
 PyObject *ac__run_next(struct ac__run *run)
 {
-    return run->ints ? read_8(&run->from, TAG_INT) : read_value(run, 0);
+    uint64_t number = run->number;
+    switch (run->kind) {
+    case RUN_INTS:  return read_8(&run->from, TAG_INT);
+    case RUN_RANGE: run->number += run->step; return PyLong_FromLongLong((long long)number);
+    default:        return read_value(run, 0);
+    }
 }
