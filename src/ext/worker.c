@@ -19,7 +19,10 @@ struct worker {
     PyObject *last;      /* the callable of last_key, borrowed from functions */
     uint64_t last_key;
     uint32_t calls; /* at most, of the chunk that runs */
+    void *reserve;  /* untouched memory, given up while a MemoryError is described */
 };
+
+enum { RESERVE = 4 << 20 }; /* a few arenas of small objects */
 
 static struct worker *of(PyObject *self)
 {
@@ -136,6 +139,10 @@ static PyObject *fetch(void)
 static PyObject *describe(struct worker *worker)
 {
     PyObject *exception = fetch();
+    if (exception && PyErr_GivenExceptionMatches(exception, PyExc_MemoryError)) {
+        PyMem_RawFree(worker->reserve);
+        worker->reserve = NULL;
+    }
     PyObject *bytes = exception ? PyObject_CallMethod(worker->helper, "describe", "O", exception) : NULL;
     Py_XDECREF(exception);
     if (!bytes || !PyBytes_Check(bytes)) {
@@ -143,6 +150,8 @@ static PyObject *describe(struct worker *worker)
         Py_XDECREF(bytes);
         bytes = PyBytes_FromString("");
     }
+    if (!worker->reserve)
+        worker->reserve = PyMem_RawMalloc(RESERVE);
     return bytes;
 }
 
@@ -555,6 +564,7 @@ static PyObject *worker_run(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OL:run", &of(self)->helper, &most))
         return NULL;
     Py_INCREF(of(self)->helper);
+    of(self)->reserve = PyMem_RawMalloc(RESERVE);
     for (long long done = 0; !most || done < most;) {
         int error = next_task(of(self), &task);
         if (error == 0) {
@@ -617,6 +627,7 @@ static void worker_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     worker_clear(self);
+    PyMem_RawFree(of(self)->reserve);
     type->tp_free(self); /* the handle stays: leaving is said by leave(), else it counts as a crash */
     Py_DECREF(type);
 }
