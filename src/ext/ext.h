@@ -16,14 +16,14 @@ enum ac__kind {
     /* tasks */
     KIND_CALL = 1, /* f(*atoms) */
     KIND_CALL_PICKLE, /* pickle of (args, kwargs); with key 0 of (f, args, kwargs) */
-    KIND_MAP,         /* f over a run of atoms, `arity` a call */
+    KIND_MAP,         /* f over a run, `arity` a call */
     KIND_MAP_PICKLE,  /* pickle of a list of argument tuples */
     /* answers */
     KIND_ATOM,         /* one atom */
     KIND_PICKLE,       /* pickle of the result */
     KIND_ERROR,        /* the call raised: pickle of what _worker.describe() makes of it */
     KIND_UNREADABLE,   /* the task's message could not be unpickled; as KIND_ERROR */
-    KIND_RUN,          /* results of a chunk as a run of atoms */
+    KIND_RUN,          /* results of a chunk as a run */
     KIND_LIST,         /* results of a chunk, pickled: (results, error or None) */
     /* shared */
     KIND_BY_NAME,  /* text "module:qualname" */
@@ -80,6 +80,9 @@ uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__h
  * _pickling.Reach or NULL. */
 int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind kind, const struct ac__head *head,
                    PyObject *value, PyObject *reach);
+/* `head` and a run of atoms and trees (codec.h). 1; 0 when pickle has to do it; -1 with MemoryError. */
+int ac__out_run(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, PyObject *const *items,
+                Py_ssize_t count);
 /* What a message holds after its head. */
 int ac__message_head(const struct ac_message *message, struct ac__head *ret_head, const uint8_t **ret_at,
                      const uint8_t **ret_end); /* -1 with ValueError */

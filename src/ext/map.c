@@ -31,6 +31,9 @@ struct map {
     Py_ssize_t at;
     PyObject *error;  /* comes after the list */
     PyObject *death;  /* of the worker that ran the next chunk: comes after what can be had of it */
+    /* what is sent */
+    PyObject *rows; /* list; NULL: the range, `left` ints */
+    long long first, step;
 };
 
 enum { GUIDED_MAX = 4096, GUIDED_SHARE = 4 };
@@ -52,7 +55,7 @@ static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left)
 static int lay_out(struct map *map, const struct ac__map_plan *plan)
 {
     size_t cap = 0;
-    for (Py_ssize_t left = PyList_GET_SIZE(plan->rows); left > 0; map->count++) {
+    for (Py_ssize_t left = map->left; left > 0; map->count++) {
         if (ac_grow(&map->chunks, &cap, (size_t)map->count + 1, sizeof *map->chunks) < 0)
             return -1;
         Py_ssize_t size = chunk_size(plan, left);
@@ -60,6 +63,33 @@ static int lay_out(struct map *map, const struct ac__map_plan *plan)
         left -= size;
     }
     return 0;
+}
+
+/* 0, or -1 with an exception where it is none */
+static int range_number(PyObject *range, const char *name, long long *ret_number)
+{
+    PyObject *value = PyObject_GetAttrString(range, name);
+    *ret_number = value ? PyLong_AsLongLong(value) : -1;
+    Py_XDECREF(value);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Nothing but its ends is sent of a range whose ints all have 64 bits. */
+static int take_rows(struct map *map, const struct ac__map_plan *plan)
+{
+    long long stop;
+    if (PyRange_Check(plan->rows) && plan->arity == 1 && plan->key) {
+        map->left = PyObject_Size(plan->rows);
+        if (map->left >= 0 && range_number(plan->rows, "start", &map->first) == 0 &&
+            range_number(plan->rows, "stop", &stop) == 0 && range_number(plan->rows, "step", &map->step) == 0)
+            return 0;
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return -1;
+        PyErr_Clear();
+    }
+    map->rows = PyList_Check(plan->rows) ? Py_NewRef(plan->rows) : PySequence_List(plan->rows);
+    map->left = map->rows ? PyList_GET_SIZE(map->rows) : 0;
+    return map->rows ? 0 : -1;
 }
 
 PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan)
@@ -71,7 +101,10 @@ PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan
     map->engine = (struct ac__engine *)Py_NewRef((PyObject *)engine);
     map->deadline_ns = plan->deadline_ns;
     map->key = plan->key;
-    map->left = PyList_GET_SIZE(plan->rows);
+    if (take_rows(map, plan) < 0) {
+        Py_DECREF((PyObject *)map);
+        return NULL;
+    }
     if (lay_out(map, plan) < 0) {
         Py_DECREF((PyObject *)map);
         return PyErr_NoMemory();
@@ -86,15 +119,24 @@ uint64_t ac__map_chunks(PyObject *self)
 
 /* --- out */
 
-static int pack_pickle(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
-                       const struct ac__map_plan *plan, Py_ssize_t from)
+static int pack_pickle(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn, Py_ssize_t from)
 {
-    PyObject *rows = PyList_GetSlice(plan->rows, from, from + (Py_ssize_t)head->count);
-    PyObject *value = rows && !head->key ? PyTuple_Pack(2, plan->fn, rows) : Py_XNewRef(rows);
+    PyObject *rows = PyList_GetSlice(map->rows, from, from + (Py_ssize_t)head->count);
+    PyObject *value = rows && !head->key ? PyTuple_Pack(2, fn, rows) : Py_XNewRef(rows);
+    struct ac__engine *engine = map->engine;
     int error = value ? ac__out_pickle(engine->state, out, KIND_MAP_PICKLE, head, value, engine->reach) : -1;
     Py_XDECREF(value);
     Py_XDECREF(rows);
     return error;
+}
+
+static int pack_range(struct map *map, struct ac__out *out, const struct ac__head *head, Py_ssize_t from)
+{
+    uint8_t *to = ac__out_one(out, KIND_MAP, head, AC__RANGE_SIZE);
+    if (!to)
+        return -1;
+    ac__range_write(to, (long long)((uint64_t)map->first + (uint64_t)map->step * (uint64_t)from), map->step);
+    return 0;
 }
 
 /* The values of tuples, one after the other; NULL without an exception where a row is not such a tuple. */
@@ -112,32 +154,26 @@ static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
     return flat;
 }
 
-static int pack(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
-                const struct ac__map_plan *plan, Py_ssize_t from)
+static int pack(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn, Py_ssize_t from)
 {
-    PyObject *const *rows = ((PyListObject *)plan->rows)->ob_item + from;
+    if (!map->rows)
+        return pack_range(map, out, head, from);
+    PyObject *const *rows = ((PyListObject *)map->rows)->ob_item + from;
     PyObject **flat = head->arity == 1 || !head->key ? NULL : flatten(rows, head);
     PyObject *const *values = flat ? flat : rows;
     Py_ssize_t count = (Py_ssize_t)head->count * (flat ? (Py_ssize_t)head->arity : 1);
-    size_t size = head->key && (flat || head->arity == 1) ? ac__run_size(values, count) : 0;
-    int error = 0;
-    if (size && size < UINT32_MAX) {
-        uint8_t *to = ac__out_one(out, KIND_MAP, head, size);
-        if (to)
-            ac__run_write(to, values, count, size);
-        error = to ? 0 : -1;
-    } else {
-        error = pack_pickle(engine, out, head, plan, from);
-    }
+    int packed = head->key && (flat || head->arity == 1) ? ac__out_run(out, KIND_MAP, head, values, count) : 0;
+    if (packed == 0)
+        packed = pack_pickle(map, out, head, fn, from);
     PyMem_Free(flat);
-    return error;
+    return packed < 0 ? -1 : 0;
 }
 
 static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk, Py_ssize_t from)
 {
     struct ac__head head = {plan->key, chunk->calls, (uint32_t)plan->arity};
     struct ac__out out;
-    if (pack(map->engine, &out, &head, plan, from) < 0) {
+    if (pack(map, &out, &head, plan->fn, from) < 0) {
         PyObject *type, *traceback;
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return -1;
@@ -160,6 +196,7 @@ int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
             return -1;
         from += (Py_ssize_t)of(self)->chunks[i].calls;
     }
+    Py_CLEAR(of(self)->rows);
     return 0;
 }
 
@@ -167,6 +204,7 @@ int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
 
 static void close_chunk(struct map *map)
 {
+    ac__run_close(&map->run);
     ac_message_clear(&map->result.message);
     if (map->ticket)
         ac_pool_release(map->engine->pool, map->ticket);
@@ -377,6 +415,7 @@ static int map_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT((PyObject *)of(self)->engine);
+    Py_VISIT(of(self)->rows);
     Py_VISIT(of(self)->list);
     Py_VISIT(of(self)->error);
     Py_VISIT(of(self)->death);
@@ -385,6 +424,7 @@ static int map_traverse(PyObject *self, visitproc visit, void *arg)
 
 static int map_clear(PyObject *self)
 {
+    Py_CLEAR(of(self)->rows);
     Py_CLEAR(of(self)->list);
     Py_CLEAR(of(self)->error);
     Py_CLEAR(of(self)->death);
@@ -397,6 +437,7 @@ static void map_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     give_up(of(self));
     ac_free(of(self)->chunks);
+    Py_CLEAR(of(self)->rows);
     Py_XDECREF((PyObject *)of(self)->engine);
     type->tp_free(self);
     Py_DECREF(type);

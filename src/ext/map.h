@@ -5,7 +5,7 @@
 #include "ext/ext.h"
 
 struct ac__map_plan { /* what one call of map() asks for; references borrowed */
-    PyObject *fn, *rows; /* rows: list of items, or of tuples where arity is not 1 */
+    PyObject *fn, *rows; /* rows: list of items, or of tuples where arity is not 1; or a range */
     Py_ssize_t arity, chunk; /* chunk 0: guided by how much is left */
     int workers;
     int64_t deadline_ns;

@@ -98,6 +98,26 @@ uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__h
     return at + sizeof *head;
 }
 
+int ac__out_run(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, PyObject *const *items,
+                Py_ssize_t count)
+{
+    size_t size;
+    memset(out, 0, offsetof(struct ac__out, inline_bytes));
+    out->kind = (uint16_t)kind;
+    out->count = 1;
+    out->parts = out->few;
+    out->heap = NULL;
+    out->views = NULL;
+    out->view_count = 0;
+    out->stream = NULL;
+    int packed = ac__run_pack(items, count, sizeof *head, &out->heap, &size);
+    if (packed <= 0)
+        return packed;
+    memcpy(out->heap, head, sizeof *head);
+    out->few[0] = (struct ac_part){out->heap, size};
+    return 1;
+}
+
 /* (stream, buffers) of allcores._pickling, or a stream alone. */
 static PyObject *pickle(struct ac__state *state, PyObject *value, PyObject *reach, PyObject **ret_buffers)
 {

@@ -19,7 +19,10 @@ struct worker {
     PyObject *last;      /* the callable of last_key, borrowed from functions */
     uint64_t last_key;
     uint32_t calls; /* at most, of the chunk that runs */
+    void *reserve;  /* untouched memory, given up while a MemoryError is described */
 };
+
+enum { RESERVE = 4 << 20 }; /* a few arenas of small objects */
 
 static struct worker *of(PyObject *self)
 {
@@ -136,6 +139,10 @@ static PyObject *fetch(void)
 static PyObject *describe(struct worker *worker)
 {
     PyObject *exception = fetch();
+    if (exception && PyErr_GivenExceptionMatches(exception, PyExc_MemoryError)) {
+        PyMem_RawFree(worker->reserve);
+        worker->reserve = NULL;
+    }
     PyObject *bytes = exception ? PyObject_CallMethod(worker->helper, "describe", "O", exception) : NULL;
     Py_XDECREF(exception);
     if (!bytes || !PyBytes_Check(bytes)) {
@@ -143,6 +150,8 @@ static PyObject *describe(struct worker *worker)
         Py_XDECREF(bytes);
         bytes = PyBytes_FromString("");
     }
+    if (!worker->reserve)
+        worker->reserve = PyMem_RawMalloc(RESERVE);
     return bytes;
 }
 
@@ -195,38 +204,42 @@ static void drop(PyObject **values, Py_ssize_t count)
         Py_XDECREF(values[i]);
 }
 
-static int read_values(struct ac__span from, PyObject **values, Py_ssize_t count)
+static int read_values(struct ac__run *run, PyObject **values, Py_ssize_t count)
 {
-    struct ac__run run;
-    if (ac__run_open(from, &run) < 0)
-        return -1;
     for (Py_ssize_t i = 0; i < count; i++)
-        if (!(values[i] = ac__run_next(&run))) {
+        if (!(values[i] = ac__run_next(run))) {
             drop(values, i);
             return -1;
         }
     return 0;
 }
 
-/* New references to `count` values in *ret_values: `few`, or memory to be freed. */
-static PyObject **values_of(const struct ac_message *message, struct ac__head *ret_head, PyObject **few, bool map)
+static int open_run(const struct ac_message *message, struct ac__head *ret_head, struct ac__run *ret_run)
 {
     struct ac__span from;
-    if (ac__message_head(message, ret_head, &from.at, &from.end) < 0)
+    if (ac__message_head(message, ret_head, &from.at, &from.end) < 0 || ac__run_open(from, ret_run) < 0)
+        return -1;
+    if (ac__run_holds(ret_run, ret_head->count))
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
+    return -1;
+}
+
+/* New references to the values of a call in *ret_values: `few`, or memory to be freed. */
+static PyObject **values_of(const struct ac_message *message, struct ac__head *ret_head, PyObject **few)
+{
+    struct ac__run run;
+    if (open_run(message, ret_head, &run) < 0)
         return NULL;
-    size_t count = (size_t)ret_head->count * (map ? ret_head->arity : 1);
-    if (count > (size_t)(from.end - from.at)) { /* a value takes a byte at least */
-        PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
-        return NULL;
-    }
-    PyObject **values = count <= FEW ? few : PyMem_Calloc(count, sizeof *values);
+    PyObject **values = ret_head->count <= FEW ? few : PyMem_Calloc(ret_head->count, sizeof *values);
     if (!values)
         PyErr_NoMemory();
-    else if (read_values(from, values, (Py_ssize_t)count) < 0) {
+    else if (read_values(&run, values, (Py_ssize_t)ret_head->count) < 0) {
         if (values != few)
             PyMem_Free(values);
-        return NULL;
+        values = NULL;
     }
+    ac__run_close(&run);
     return values;
 }
 
@@ -234,7 +247,7 @@ static void run_call(struct worker *worker, const struct ac_message *message)
 {
     struct ac__head head;
     PyObject *few[FEW];
-    PyObject **values = values_of(message, &head, few, false);
+    PyObject **values = values_of(message, &head, few);
     PyObject *function = values ? function_of(worker, head.key) : NULL;
     PyObject *result = NULL;
     if (function) {
@@ -290,7 +303,7 @@ static void run_pickled(struct worker *worker, const struct ac_message *message)
 
 /* --- chunks of map */
 
-/* (results so far, bytes of the error or None), where a run of atoms will not do. */
+/* (results so far, bytes of the error or None), where a run will not do. */
 static void answer_list(struct worker *worker, PyObject **results, Py_ssize_t count, PyObject *error)
 {
     struct ac__head head = {.count = (uint32_t)count};
@@ -311,79 +324,152 @@ static void answer_results(struct worker *worker, PyObject **results, Py_ssize_t
 {
     struct ac__head head = {.count = (uint32_t)count};
     struct ac__out out;
-    size_t size = count ? ac__run_size(results, count) : 0;
-    if (!size) {
+    int packed = count ? ac__out_run(&out, KIND_RUN, &head, results, count) : 0;
+    if (packed > 0)
+        answer_out(worker, &out);
+    else if (packed == 0)
         answer_list(worker, results, count, NULL);
-        return;
-    }
-    uint8_t *to = ac__out_one(&out, KIND_RUN, &head, size);
-    if (!to) {
+    else
         answer_error(worker, KIND_ERROR);
-        return;
-    }
-    ac__run_write(to, results, count, size);
-    answer_out(worker, &out);
 }
 
-/* Calls f with `arity` values at a time; the results come in the place of the values. Returns how many went well. */
-static Py_ssize_t call_each(struct worker *worker, PyObject *function, PyObject **values, const struct ac__head *head,
-                            PyObject **results)
+/* What the calls of a chunk take: read when it is their turn, or rows that went by pickle, laid flat. */
+struct arguments {
+    struct ac__run *run; /* or NULL: `values` holds those of all calls, else of one */
+    PyObject **values;
+    Py_ssize_t arity;
+};
+
+/* What they gave. Ints of 64 bits are written at once, and become objects when something else comes. */
+struct results {
+    struct ac__out out;
+    uint8_t *ints;      /* in `out`; NULL: */
+    PyObject **objects; /* room for `wanted` */
+    Py_ssize_t done, wanted;
+};
+
+static int results_init(struct results *results, Py_ssize_t wanted)
 {
-    Py_ssize_t done = 0;
-    while (done < (Py_ssize_t)ac_min(head->count, worker->calls)) {
-        PyObject *result = PyObject_Vectorcall(function, values + done * (Py_ssize_t)head->arity, head->arity, NULL);
-        if (!result)
-            break;
-        results[done] = result;
-        ac_worker_progress(worker->handle, (uint32_t)++done); /* dies the next call, those before it run elsewhere */
-    }
-    return done;
+    struct ac__head head = {.count = (uint32_t)wanted};
+    results->objects = NULL;
+    results->done = 0;
+    results->wanted = wanted;
+    results->ints = ac__out_one(&results->out, KIND_RUN, &head, AC__INTS_SIZE(wanted));
+    return results->ints ? 0 : -1;
 }
 
-static void answer_chunk(struct worker *worker, PyObject **results, Py_ssize_t done, uint32_t wanted)
+static void results_clear(struct results *results)
 {
-    if (done == (Py_ssize_t)wanted) {
-        answer_results(worker, results, done);
-        return;
+    ac__out_clear(&results->out);
+    if (results->objects)
+        drop(results->objects, results->done);
+    PyMem_Free(results->objects);
+}
+
+/* No longer ints only. */
+static int results_open(struct results *results)
+{
+    struct ac__span from = {results->ints, results->ints + AC__INTS_SIZE(results->done)};
+    struct ac__run run;
+    PyObject **objects = PyMem_Calloc((size_t)results->wanted + 1, sizeof *objects);
+    if (!objects)
+        return PyErr_NoMemory() ? 0 : -1;
+    if (results->done && (ac__run_open(from, &run) < 0 || read_values(&run, objects, results->done) < 0)) {
+        PyMem_Free(objects);
+        return -1;
     }
-    PyObject *error = describe(worker);
-    if (error)
-        answer_list(worker, results, done, error);
+    results->ints = NULL;
+    results->objects = objects;
+    ac__out_clear(&results->out);
+    return 0;
+}
+
+/* Takes the reference. */
+static int results_add(struct results *results, PyObject *result)
+{
+    if (results->ints && ac__ints_put(results->ints, results->done, result)) {
+        Py_DECREF(result);
+    } else if (results->objects || results_open(results) == 0) {
+        results->objects[results->done] = result;
+    } else {
+        Py_DECREF(result);
+        return -1;
+    }
+    results->done++;
+    return 0;
+}
+
+static PyObject *call_next(PyObject *function, const struct arguments *in, Py_ssize_t index)
+{
+    if (!in->run)
+        return PyObject_Vectorcall(function, in->values + index * in->arity, (size_t)in->arity, NULL);
+    if (read_values(in->run, in->values, in->arity) < 0)
+        return NULL;
+    PyObject *result = PyObject_Vectorcall(function, in->values, (size_t)in->arity, NULL);
+    drop(in->values, in->arity);
+    return result;
+}
+
+/* Until a call fails. */
+static void call_each(struct worker *worker, PyObject *function, const struct arguments *in, struct results *results)
+{
+    while (results->done < results->wanted) {
+        PyObject *result = call_next(function, in, results->done);
+        if (!result || results_add(results, result) < 0)
+            return;
+        ac_worker_progress(worker->handle, (uint32_t)results->done); /* dies the next call, those before run elsewhere */
+    }
+}
+
+static void answer_chunk(struct worker *worker, struct results *results)
+{
+    bool whole = results->done == results->wanted;
+    PyObject *error = whole ? NULL : describe(worker);
+    if (whole && results->ints && results->done)
+        answer_out(worker, &results->out);
+    else if (whole)
+        answer_results(worker, results->objects, results->done);
+    else if (error && (results->objects || results_open(results) == 0))
+        answer_list(worker, results->objects, results->done, error);
     else
         answer_error(worker, KIND_ERROR);
     Py_XDECREF(error);
 }
 
-static void run_values(struct worker *worker, PyObject *function, PyObject **values, const struct ac__head *head)
+static void run_chunk(struct worker *worker, PyObject *function, const struct arguments *in, const struct ac__head *head)
 {
-    PyObject **results = PyMem_Calloc((size_t)head->count + 1, sizeof *results);
-    if (!results) {
-        PyErr_NoMemory();
+    struct results results;
+    if (results_init(&results, (Py_ssize_t)ac_min(head->count, worker->calls)) < 0) {
         answer_error(worker, KIND_ERROR);
         return;
     }
     Py_INCREF(function);
-    Py_ssize_t done = call_each(worker, function, values, head, results);
+    call_each(worker, function, in, &results);
     Py_DECREF(function);
-    answer_chunk(worker, results, done, ac_min(head->count, worker->calls));
-    drop(results, done);
-    PyMem_Free(results);
+    answer_chunk(worker, &results);
+    results_clear(&results);
 }
 
 static void run_map(struct worker *worker, const struct ac_message *message)
 {
-    struct ac__head head;
-    PyObject *few[FEW];
-    PyObject **values = values_of(message, &head, few, true);
-    PyObject *function = values ? function_of(worker, head.key) : NULL;
+    struct ac__head head = {0};
+    struct ac__run run = {0};
+    PyObject *few[FEW], *function = NULL;
+    struct arguments in = {&run, few, 0};
+    if (open_run(message, &head, &run) == 0)
+        function = function_of(worker, head.key);
+    if (function && head.arity > FEW && !(in.values = PyMem_Calloc(head.arity, sizeof *in.values))) {
+        PyErr_NoMemory();
+        function = NULL;
+    }
+    in.arity = (Py_ssize_t)head.arity;
     if (function)
-        run_values(worker, function, values, &head);
+        run_chunk(worker, function, &in, &head);
     else
         answer_error(worker, KIND_UNREADABLE);
-    if (values)
-        drop(values, (Py_ssize_t)head.count * (Py_ssize_t)head.arity);
-    if (values && values != few)
-        PyMem_Free(values);
+    ac__run_close(&run);
+    if (in.values != few)
+        PyMem_Free(in.values);
 }
 
 /* Rows that went by pickle, laid flat: borrowed from `rows`. NULL with an exception. */
@@ -410,7 +496,7 @@ static PyObject **flatten(PyObject *rows, const struct ac__head *head)
 
 static void run_map_pickled(struct worker *worker, const struct ac_message *message)
 {
-    struct ac__head head;
+    struct ac__head head = {0};
     const uint8_t *at, *end;
     PyObject *value = NULL, *rows = NULL, *function = NULL, **values = NULL;
     if (ac__message_head(message, &head, &at, &end) == 0)
@@ -423,8 +509,9 @@ static void run_map_pickled(struct worker *worker, const struct ac_message *mess
     }
     if (function)
         values = flatten(rows, &head);
+    struct arguments in = {NULL, values, (Py_ssize_t)head.arity};
     if (values)
-        run_values(worker, function, values, &head);
+        run_chunk(worker, function, &in, &head);
     else
         answer_error(worker, KIND_UNREADABLE);
     PyMem_Free(values);
@@ -477,6 +564,7 @@ static PyObject *worker_run(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OL:run", &of(self)->helper, &most))
         return NULL;
     Py_INCREF(of(self)->helper);
+    of(self)->reserve = PyMem_RawMalloc(RESERVE);
     for (long long done = 0; !most || done < most;) {
         int error = next_task(of(self), &task);
         if (error == 0) {
@@ -539,6 +627,7 @@ static void worker_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     worker_clear(self);
+    PyMem_RawFree(of(self)->reserve);
     type->tp_free(self); /* the handle stays: leaving is said by leave(), else it counts as a crash */
     Py_DECREF(type);
 }
