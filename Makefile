@@ -28,6 +28,8 @@ $(VENV)/bin/python:
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps \
 		--force-reinstall --config-settings=build-dir=build/wheel .
+	$(VENV)/bin/python -m pip install -q $$($(VENV)/bin/python -c \
+		'from importlib.metadata import requires; print(*requires("allcores"))')
 	@touch $@
 
 demo: all

@@ -18,7 +18,7 @@ import pytest
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))
 
-from interpreters import Interpreter, interpreters, missing  # noqa: E402
+from interpreters import TEMPORARY, Interpreter, interpreters, missing  # noqa: E402
 
 Report = dict[str, Any]
 
@@ -134,4 +134,4 @@ def _clean_roots() -> Any:
     yield
     for one in interpreters():
         if one.root:
-            shutil.rmtree(Path(one.root) / "tmp" / "allcores-tests", ignore_errors=True)
+            shutil.rmtree(Path(one.root) / "tmp" / TEMPORARY, ignore_errors=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import TESTS
 from extension import package_for, supported
-from interpreters import Interpreter
+from interpreters import TEMPORARY, Interpreter
 
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
@@ -18,7 +18,7 @@ FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 @pytest.mark.parametrize("file", FILES)
 def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
     package = package_for(python)
-    where = Path(python.root) / "tmp" / "allcores-tests" / tmp_path.name if python.root else tmp_path
+    where = Path(python.root) / "tmp" / TEMPORARY / tmp_path.name if python.root else tmp_path
     cases = shutil.copytree(TESTS / "pool", where / "pool", dirs_exist_ok=True)
     path = "/" + str(cases.relative_to(python.root)) if python.root else str(cases)
     done = package.run("-m", "unittest", "-v", file, timeout=300, PYTHONPATH=f"{package.path}:{path}")

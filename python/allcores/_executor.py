@@ -36,6 +36,7 @@ else:
     _FutureBase = _ext.FutureCore
     _ExecutorBase = _ext.ExecutorCore
 
+MOST_OF_RANGE = 1 << 32
 GRACE = 0.3  # seconds that running tasks get after Ctrl-C
 
 
@@ -255,7 +256,9 @@ class ProcessPoolExecutor(_ExecutorBase):
         chunk = 0 if chunksize == "auto" else chunksize
         results: Iterator[T]
         if buffersize is None:
-            rows = list(iterables[0]) if len(iterables) == 1 else list(zip(*iterables, strict=False))
+            rows: Any = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
+            if type(rows) is not range or len(rows) > MOST_OF_RANGE:  # of a range only the ends are sent
+                rows = list(rows)
             results = self._map(fn, rows, len(iterables), chunk, timeout)
         else:
             results = self._lazy_map(fn, iterables, chunk or 1, buffersize, timeout)

@@ -72,5 +72,5 @@ class ExecutorCore:
     _max_workers: int
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Any: ...
     def _map(
-        self, fn: Callable[..., T], rows: list[Any], arity: int, chunk: int, timeout: float | None, /
+        self, fn: Callable[..., T], rows: list[Any] | range, arity: int, chunk: int, timeout: float | None, /
     ) -> MapIterator[T]: ...

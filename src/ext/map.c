@@ -1,8 +1,8 @@
-/* map.c - see map.h. All chunks are submitted at once, as the standard map does; results are decoded one by one
- * as they are asked for, and no reference to one is kept.
+/* map.c - see map.h. All chunks are submitted at once, as the standard map does; results are decoded one by
+ * one as they are asked for, and no reference to one is kept.
  *
- * A chunk that fails at its third item gives the two results before, then the error; with it the iteration ends and what
- * was not started is cancelled. An iterator that nobody ever asks lets its calls run. */
+ * A chunk that fails at its third item gives the two results before, then the error; with it the iteration
+ * ends and what was not started is cancelled. An iterator that nobody ever asks lets its calls run. */
 #include "ext/map.h"
 
 #include "ext/codec.h"
@@ -14,8 +14,7 @@ struct chunk {
 };
 
 struct map {
-    PyObject_HEAD
-    struct ac__engine *engine;
+    PyObject_HEAD struct ac__engine *engine;
     struct chunk *chunks;
     Py_ssize_t count, next; /* chunks; the one that is read next */
     Py_ssize_t left;        /* results not handed out yet */
@@ -27,10 +26,10 @@ struct map {
     uint64_t ticket; /* an inline message is good only until its release */
     struct ac__run run;
     uint32_t in_run;
-    PyObject *list;   /* else */
+    PyObject *list; /* else */
     Py_ssize_t at;
-    PyObject *error;  /* comes after the list */
-    PyObject *death;  /* of the worker that ran the next chunk: comes after what can be had of it */
+    PyObject *error; /* comes after the list */
+    PyObject *death; /* of the worker that ran the next chunk: comes after what can be had of it */
     /* what is sent */
     PyObject *rows; /* list; NULL: the range, `left` ints */
     long long first, step;
@@ -38,22 +37,19 @@ struct map {
 
 enum { GUIDED_MAX = 4096, GUIDED_SHARE = 4 };
 
-static struct map *of(PyObject *self)
-{
+static struct map *of(PyObject *self) {
     return (struct map *)self;
 }
 
 /* A share of what is left, so that the last chunks are small and the workers end together. */
-static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left)
-{
+static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left) {
     if (plan->chunk > 0)
         return ac_min(left, ac_min(plan->chunk, (Py_ssize_t)1 << 24));
     Py_ssize_t share = left / (GUIDED_SHARE * ac_max(plan->workers, 1));
     return ac_max((Py_ssize_t)1, ac_min(share, (Py_ssize_t)GUIDED_MAX));
 }
 
-static int lay_out(struct map *map, const struct ac__map_plan *plan)
-{
+static int lay_out(struct map *map, const struct ac__map_plan *plan) {
     size_t cap = 0;
     for (Py_ssize_t left = map->left; left > 0; map->count++) {
         if (ac_grow(&map->chunks, &cap, (size_t)map->count + 1, sizeof *map->chunks) < 0)
@@ -66,8 +62,7 @@ static int lay_out(struct map *map, const struct ac__map_plan *plan)
 }
 
 /* 0, or -1 with an exception where it is none */
-static int range_number(PyObject *range, const char *name, long long *ret_number)
-{
+static int range_number(PyObject *range, const char *name, long long *ret_number) {
     PyObject *value = PyObject_GetAttrString(range, name);
     *ret_number = value ? PyLong_AsLongLong(value) : -1;
     Py_XDECREF(value);
@@ -75,8 +70,7 @@ static int range_number(PyObject *range, const char *name, long long *ret_number
 }
 
 /* Nothing but its ends is sent of a range whose ints all have 64 bits. */
-static int take_rows(struct map *map, const struct ac__map_plan *plan)
-{
+static int take_rows(struct map *map, const struct ac__map_plan *plan) {
     long long stop;
     if (PyRange_Check(plan->rows) && plan->arity == 1 && plan->key) {
         map->left = PyObject_Size(plan->rows);
@@ -92,8 +86,7 @@ static int take_rows(struct map *map, const struct ac__map_plan *plan)
     return map->rows ? 0 : -1;
 }
 
-PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan)
-{
+PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan) {
     PyTypeObject *type = engine->state->map_type;
     struct map *map = (struct map *)type->tp_alloc(type, 0);
     if (!map)
@@ -112,15 +105,14 @@ PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan
     return (PyObject *)map;
 }
 
-uint64_t ac__map_chunks(PyObject *self)
-{
+uint64_t ac__map_chunks(PyObject *self) {
     return (uint64_t)of(self)->count;
 }
 
 /* --- out */
 
-static int pack_pickle(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn, Py_ssize_t from)
-{
+static int pack_pickle(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn,
+                       Py_ssize_t from) {
     PyObject *rows = PyList_GetSlice(map->rows, from, from + (Py_ssize_t)head->count);
     PyObject *value = rows && !head->key ? PyTuple_Pack(2, fn, rows) : Py_XNewRef(rows);
     struct ac__engine *engine = map->engine;
@@ -130,8 +122,7 @@ static int pack_pickle(struct map *map, struct ac__out *out, const struct ac__he
     return error;
 }
 
-static int pack_range(struct map *map, struct ac__out *out, const struct ac__head *head, Py_ssize_t from)
-{
+static int pack_range(struct map *map, struct ac__out *out, const struct ac__head *head, Py_ssize_t from) {
     uint8_t *to = ac__out_one(out, KIND_MAP, head, AC__RANGE_SIZE);
     if (!to)
         return -1;
@@ -140,8 +131,7 @@ static int pack_range(struct map *map, struct ac__out *out, const struct ac__hea
 }
 
 /* The values of tuples, one after the other; NULL without an exception where a row is not such a tuple. */
-static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
-{
+static PyObject **flatten(PyObject *const *rows, const struct ac__head *head) {
     PyObject **flat = PyMem_Calloc((size_t)head->count * head->arity + 1, sizeof *flat);
     for (uint32_t i = 0; flat && i < head->count; i++) {
         if (!PyTuple_CheckExact(rows[i]) || PyTuple_GET_SIZE(rows[i]) != (Py_ssize_t)head->arity) {
@@ -154,23 +144,24 @@ static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
     return flat;
 }
 
-static int pack(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn, Py_ssize_t from)
-{
+static int pack(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn,
+                Py_ssize_t from) {
     if (!map->rows)
         return pack_range(map, out, head, from);
     PyObject *const *rows = ((PyListObject *)map->rows)->ob_item + from;
     PyObject **flat = head->arity == 1 || !head->key ? NULL : flatten(rows, head);
     PyObject *const *values = flat ? flat : rows;
     Py_ssize_t count = (Py_ssize_t)head->count * (flat ? (Py_ssize_t)head->arity : 1);
-    int packed = head->key && (flat || head->arity == 1) ? ac__out_run(out, KIND_MAP, head, values, count) : 0;
+    int packed =
+        head->key && (flat || head->arity == 1) ? ac__out_run(out, KIND_MAP, head, values, count) : 0;
     if (packed == 0)
         packed = pack_pickle(map, out, head, fn, from);
     PyMem_Free(flat);
     return packed < 0 ? -1 : 0;
 }
 
-static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk, Py_ssize_t from)
-{
+static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk,
+                      Py_ssize_t from) {
     struct ac__head head = {plan->key, chunk->calls, (uint32_t)plan->arity};
     struct ac__out out;
     if (pack(map, &out, &head, plan->fn, from) < 0) {
@@ -188,8 +179,7 @@ static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct c
     return error;
 }
 
-int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
-{
+int ac__map_submit(PyObject *self, const struct ac__map_plan *plan) {
     Py_ssize_t from = 0;
     for (Py_ssize_t i = 0; i < of(self)->count; i++) {
         if (send_chunk(of(self), plan, &of(self)->chunks[i], from) < 0)
@@ -202,8 +192,7 @@ int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
 
 /* --- in */
 
-static void close_chunk(struct map *map)
-{
+static void close_chunk(struct map *map) {
     ac__run_close(&map->run);
     ac_message_clear(&map->result.message);
     if (map->ticket)
@@ -214,8 +203,7 @@ static void close_chunk(struct map *map)
 }
 
 /* What has not begun is cancelled when somebody has iterated; else it runs. */
-static void give_up(struct map *map)
-{
+static void give_up(struct map *map) {
     close_chunk(map);
     Py_CLEAR(map->error);
     Py_CLEAR(map->death);
@@ -232,8 +220,7 @@ static void give_up(struct map *map)
     map->left = 0;
 }
 
-static PyObject *raise_object(struct map *map, PyObject *exception)
-{
+static PyObject *raise_object(struct map *map, PyObject *exception) {
     if (exception)
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
     Py_XDECREF(exception);
@@ -241,11 +228,11 @@ static PyObject *raise_object(struct map *map, PyObject *exception)
     return NULL;
 }
 
-static int open_run(struct map *map, uint32_t calls)
-{
+static int open_run(struct map *map, uint32_t calls) {
     struct ac__head head;
     struct ac__span from;
-    if (ac__message_head(&map->result.message, &head, &from.at, &from.end) < 0 || ac__run_open(from, &map->run) < 0)
+    if (ac__message_head(&map->result.message, &head, &from.at, &from.end) < 0 ||
+        ac__run_open(from, &map->run) < 0)
         return -1;
     if (head.count != calls) {
         PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
@@ -256,8 +243,7 @@ static int open_run(struct map *map, uint32_t calls)
 }
 
 /* (results, None or the bytes of an error) */
-static int open_list(struct map *map)
-{
+static int open_list(struct map *map) {
     PyObject *pair = ac__message_unpickle(map->engine->state, &map->result.message), *error = NULL;
     int good = pair && PyArg_ParseTuple(pair, "O!O:chunk", &PyList_Type, &map->list, &error);
     Py_XINCREF(good ? map->list : NULL);
@@ -272,8 +258,7 @@ static int open_list(struct map *map)
     return good ? 0 : -1;
 }
 
-static int open_result(struct map *map, const struct chunk *chunk)
-{
+static int open_result(struct map *map, const struct chunk *chunk) {
     PyObject *value = NULL;
     int kind = map->result.state == AC_TASK_DONE ? (int)KIND_OF(&map->result.message) : 0;
     if (kind == KIND_RUN)
@@ -299,10 +284,9 @@ static int open_result(struct map *map, const struct chunk *chunk)
     return -1;
 }
 
-/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more, elsewhere.
- * Whether they are. */
-static bool run_again(struct map *map, struct chunk *chunk)
-{
+/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more,
+ * elsewhere. Whether they are. */
+static bool run_again(struct map *map, struct chunk *chunk) {
     PyObject *death = NULL;
     uint32_t calls = map->result.progress;
     if (map->result.state != AC_TASK_DIED || !calls)
@@ -321,8 +305,7 @@ static bool run_again(struct map *map, struct chunk *chunk)
 }
 
 /* The next chunk that has something to give is opened, or run again. 0, or -1 with an exception. */
-static int open_next(struct map *map)
-{
+static int open_next(struct map *map) {
     struct chunk *chunk = &map->chunks[map->next];
     if (chunk->exception) {
         raise_object(map, Py_NewRef(chunk->exception));
@@ -352,8 +335,7 @@ static int open_next(struct map *map)
     return 0;
 }
 
-static PyObject *next_item(struct map *map)
-{
+static PyObject *next_item(struct map *map) {
     for (;;) {
         if (map->in_run) {
             PyObject *item = ac__run_next(&map->run);
@@ -382,8 +364,7 @@ static PyObject *next_item(struct map *map)
     }
 }
 
-static PyObject *map_next(PyObject *self)
-{
+static PyObject *map_next(PyObject *self) {
     PyObject *item = NULL;
     AC_LOCK(self);
     of(self)->started = true;
@@ -394,25 +375,21 @@ static PyObject *map_next(PyObject *self)
     return item;
 }
 
-static Py_ssize_t map_length(PyObject *self)
-{
+static Py_ssize_t map_length(PyObject *self) {
     return of(self)->left;
 }
 
-static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromSsize_t(of(self)->left);
 }
 
-static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none)) {
     of(self)->started = true;
     give_up(of(self));
     Py_RETURN_NONE;
 }
 
-static int map_traverse(PyObject *self, visitproc visit, void *arg)
-{
+static int map_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT((PyObject *)of(self)->engine);
     Py_VISIT(of(self)->rows);
@@ -422,8 +399,7 @@ static int map_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int map_clear(PyObject *self)
-{
+static int map_clear(PyObject *self) {
     Py_CLEAR(of(self)->rows);
     Py_CLEAR(of(self)->list);
     Py_CLEAR(of(self)->error);
@@ -431,8 +407,7 @@ static int map_clear(PyObject *self)
     return 0;
 }
 
-static void map_dealloc(PyObject *self)
-{
+static void map_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     give_up(of(self));
@@ -449,18 +424,23 @@ static PyMethodDef map_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyTypeObject *ac__map_type_make(PyObject *module)
-{
+PyTypeObject *ac__map_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, map_dealloc},   {Py_tp_traverse, map_traverse},   {Py_tp_clear, map_clear},
-        {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, map_next},      {Py_sq_length, map_length},
-        {Py_tp_methods, map_methods},   {Py_tp_doc, "Results of map(), in order; its length is how many are left."},
+        {Py_tp_dealloc, map_dealloc},
+        {Py_tp_traverse, map_traverse},
+        {Py_tp_clear, map_clear},
+        {Py_tp_iter, PyObject_SelfIter},
+        {Py_tp_iternext, map_next},
+        {Py_sq_length, map_length},
+        {Py_tp_methods, map_methods},
+        {Py_tp_doc, "Results of map(), in order; its length is how many are left."},
         {0, NULL},
     };
     static PyType_Spec spec = {
         .name = "allcores._ext.MapIterator",
         .basicsize = sizeof(struct map),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                 Py_TPFLAGS_IMMUTABLETYPE,
         .slots = slots,
     };
     return ac__make_type(module, &spec, "MapIterator");

@@ -1,7 +1,8 @@
 /* worker.c - the worker's loop: take a task, call, answer.
  *
- * Atoms in and out never leave C. Whatever happens in a call becomes an answer; the loop ends only by the pool's word,
- * by max_tasks, or by an exception of a signal's handler between two tasks. SIGINT between tasks is nobody's. */
+ * Atoms in and out never leave C. Whatever happens in a call becomes an answer; the loop ends only by the
+ * pool's word, by max_tasks, or by an exception of a signal's handler between two tasks. SIGINT between tasks
+ * is nobody's. */
 #include "ext/codec.h"
 #include "ext/ext.h"
 #include "ext/forker.h"
@@ -10,8 +11,7 @@
 #include <string.h>
 
 struct worker {
-    PyObject_HEAD
-    struct ac__state *state;
+    PyObject_HEAD struct ac__state *state;
     struct ac_worker *handle;
     PyObject *functions; /* key -> callable */
     PyObject *helper;    /* allcores._worker: describe(exception) -> bytes, resolve(name) */
@@ -24,13 +24,11 @@ struct worker {
 
 enum { RESERVE = 4 << 20 }; /* a few arenas of small objects */
 
-static struct worker *of(PyObject *self)
-{
+static struct worker *of(PyObject *self) {
     return (struct worker *)self;
 }
 
-static PyObject *fds_of(const struct ac_spawn *spawn)
-{
+static PyObject *fds_of(const struct ac_spawn *spawn) {
     Py_ssize_t count = 0;
     while (count < AC_POOL_SPAWN_FDS && spawn->fds[count] >= 0)
         count++;
@@ -40,8 +38,7 @@ static PyObject *fds_of(const struct ac_spawn *spawn)
     return tuple;
 }
 
-PyObject *ac__worker_attached(struct ac__state *state, const struct ac_spawn *spawn)
-{
+PyObject *ac__worker_attached(struct ac__state *state, const struct ac_spawn *spawn) {
     struct worker *worker = (struct worker *)state->worker_type->tp_alloc(state->worker_type, 0);
     if (!worker)
         return NULL;
@@ -57,8 +54,7 @@ PyObject *ac__worker_attached(struct ac__state *state, const struct ac_spawn *sp
 
 /* --- functions */
 
-static PyObject *load_function(struct worker *worker, uint64_t key)
-{
+static PyObject *load_function(struct worker *worker, uint64_t key) {
     struct ac_message message;
     int error = ac_worker_shared(worker->handle, key, &message);
     if (error < 0)
@@ -75,8 +71,7 @@ static PyObject *load_function(struct worker *worker, uint64_t key)
 }
 
 /* Borrowed. */
-static PyObject *function_of(struct worker *worker, uint64_t key)
-{
+static PyObject *function_of(struct worker *worker, uint64_t key) {
     if (key == worker->last_key && worker->last)
         return worker->last;
     PyObject *number = PyLong_FromUnsignedLongLong(key);
@@ -97,8 +92,7 @@ static PyObject *function_of(struct worker *worker, uint64_t key)
 
 /* --- answers */
 
-static int finish(struct worker *worker, const struct ac__out *out)
-{
+static int finish(struct worker *worker, const struct ac__out *out) {
     int error;
     size_t total = 0;
     for (uint32_t i = 0; i < out->count; i++)
@@ -113,8 +107,7 @@ static int finish(struct worker *worker, const struct ac__out *out)
 
 static void answer_error(struct worker *worker, enum ac__kind kind);
 
-static void answer_out(struct worker *worker, struct ac__out *out)
-{
+static void answer_out(struct worker *worker, struct ac__out *out) {
     int error = finish(worker, out);
     ac__out_clear(out);
     if (error == -ENOMEM) {
@@ -123,8 +116,7 @@ static void answer_out(struct worker *worker, struct ac__out *out)
     }
 }
 
-static PyObject *fetch(void)
-{
+static PyObject *fetch(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
@@ -136,8 +128,7 @@ static PyObject *fetch(void)
 }
 
 /* The exception that is set, described; the last resort is an empty description. */
-static PyObject *describe(struct worker *worker)
-{
+static PyObject *describe(struct worker *worker) {
     PyObject *exception = fetch();
     if (exception && PyErr_GivenExceptionMatches(exception, PyExc_MemoryError)) {
         PyMem_RawFree(worker->reserve);
@@ -155,8 +146,7 @@ static PyObject *describe(struct worker *worker)
     return bytes;
 }
 
-static void answer_error(struct worker *worker, enum ac__kind kind)
-{
+static void answer_error(struct worker *worker, enum ac__kind kind) {
     struct ac__head head = {0};
     struct ac__out out;
     PyObject *bytes = describe(worker);
@@ -175,8 +165,7 @@ static void answer_error(struct worker *worker, enum ac__kind kind)
     Py_XDECREF(bytes);
 }
 
-static void answer(struct worker *worker, PyObject *value)
-{
+static void answer(struct worker *worker, PyObject *value) {
     struct ac__head head = {.count = 1};
     struct ac__out out;
     size_t size = ac__atom_size(value);
@@ -198,14 +187,12 @@ static void answer(struct worker *worker, PyObject *value)
 
 enum { FEW = 8 };
 
-static void drop(PyObject **values, Py_ssize_t count)
-{
+static void drop(PyObject **values, Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < count; i++)
         Py_XDECREF(values[i]);
 }
 
-static int read_values(struct ac__run *run, PyObject **values, Py_ssize_t count)
-{
+static int read_values(struct ac__run *run, PyObject **values, Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < count; i++)
         if (!(values[i] = ac__run_next(run))) {
             drop(values, i);
@@ -214,8 +201,7 @@ static int read_values(struct ac__run *run, PyObject **values, Py_ssize_t count)
     return 0;
 }
 
-static int open_run(const struct ac_message *message, struct ac__head *ret_head, struct ac__run *ret_run)
-{
+static int open_run(const struct ac_message *message, struct ac__head *ret_head, struct ac__run *ret_run) {
     struct ac__span from;
     if (ac__message_head(message, ret_head, &from.at, &from.end) < 0 || ac__run_open(from, ret_run) < 0)
         return -1;
@@ -226,8 +212,7 @@ static int open_run(const struct ac_message *message, struct ac__head *ret_head,
 }
 
 /* New references to the values of a call in *ret_values: `few`, or memory to be freed. */
-static PyObject **values_of(const struct ac_message *message, struct ac__head *ret_head, PyObject **few)
-{
+static PyObject **values_of(const struct ac_message *message, struct ac__head *ret_head, PyObject **few) {
     struct ac__run run;
     if (open_run(message, ret_head, &run) < 0)
         return NULL;
@@ -243,8 +228,7 @@ static PyObject **values_of(const struct ac_message *message, struct ac__head *r
     return values;
 }
 
-static void run_call(struct worker *worker, const struct ac_message *message)
-{
+static void run_call(struct worker *worker, const struct ac_message *message) {
     struct ac__head head;
     PyObject *few[FEW];
     PyObject **values = values_of(message, &head, few);
@@ -267,8 +251,7 @@ static void run_call(struct worker *worker, const struct ac_message *message)
 }
 
 /* (args, kwargs) or (f, args, kwargs) -> what the call gives. *ret_called: the call was begun. */
-static PyObject *call_pickled(struct worker *worker, const struct ac_message *message, bool *ret_called)
-{
+static PyObject *call_pickled(struct worker *worker, const struct ac_message *message, bool *ret_called) {
     struct ac__head head;
     const uint8_t *at, *end;
     PyObject *function = NULL, *args, *kwargs, *result = NULL;
@@ -277,7 +260,8 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     PyObject *value = ac__message_unpickle(worker->state, message);
     bool good = value && PyTuple_Check(value) &&
                 (head.key ? PyArg_ParseTuple(value, "O!O!:task", &PyTuple_Type, &args, &PyDict_Type, &kwargs)
-                          : PyArg_ParseTuple(value, "OO!O!:task", &function, &PyTuple_Type, &args, &PyDict_Type, &kwargs));
+                          : PyArg_ParseTuple(value, "OO!O!:task", &function, &PyTuple_Type, &args,
+                                             &PyDict_Type, &kwargs));
     if (good && head.key)
         function = function_of(worker, head.key);
     if (good && function) {
@@ -290,8 +274,7 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     return result;
 }
 
-static void run_pickled(struct worker *worker, const struct ac_message *message)
-{
+static void run_pickled(struct worker *worker, const struct ac_message *message) {
     bool called = false;
     PyObject *result = call_pickled(worker, message, &called);
     if (result)
@@ -304,8 +287,7 @@ static void run_pickled(struct worker *worker, const struct ac_message *message)
 /* --- chunks of map */
 
 /* (results so far, bytes of the error or None), where a run will not do. */
-static void answer_list(struct worker *worker, PyObject **results, Py_ssize_t count, PyObject *error)
-{
+static void answer_list(struct worker *worker, PyObject **results, Py_ssize_t count, PyObject *error) {
     struct ac__head head = {.count = (uint32_t)count};
     struct ac__out out;
     PyObject *list = PyList_New(count);
@@ -320,8 +302,7 @@ static void answer_list(struct worker *worker, PyObject **results, Py_ssize_t co
     Py_XDECREF(list);
 }
 
-static void answer_results(struct worker *worker, PyObject **results, Py_ssize_t count)
-{
+static void answer_results(struct worker *worker, PyObject **results, Py_ssize_t count) {
     struct ac__head head = {.count = (uint32_t)count};
     struct ac__out out;
     int packed = count ? ac__out_run(&out, KIND_RUN, &head, results, count) : 0;
@@ -348,8 +329,7 @@ struct results {
     Py_ssize_t done, wanted;
 };
 
-static int results_init(struct results *results, Py_ssize_t wanted)
-{
+static int results_init(struct results *results, Py_ssize_t wanted) {
     struct ac__head head = {.count = (uint32_t)wanted};
     results->objects = NULL;
     results->done = 0;
@@ -358,8 +338,7 @@ static int results_init(struct results *results, Py_ssize_t wanted)
     return results->ints ? 0 : -1;
 }
 
-static void results_clear(struct results *results)
-{
+static void results_clear(struct results *results) {
     ac__out_clear(&results->out);
     if (results->objects)
         drop(results->objects, results->done);
@@ -367,8 +346,7 @@ static void results_clear(struct results *results)
 }
 
 /* No longer ints only. */
-static int results_open(struct results *results)
-{
+static int results_open(struct results *results) {
     struct ac__span from = {results->ints, results->ints + AC__INTS_SIZE(results->done)};
     struct ac__run run;
     PyObject **objects = PyMem_Calloc((size_t)results->wanted + 1, sizeof *objects);
@@ -385,8 +363,7 @@ static int results_open(struct results *results)
 }
 
 /* Takes the reference. */
-static int results_add(struct results *results, PyObject *result)
-{
+static int results_add(struct results *results, PyObject *result) {
     if (results->ints && ac__ints_put(results->ints, results->done, result)) {
         Py_DECREF(result);
     } else if (results->objects || results_open(results) == 0) {
@@ -399,8 +376,7 @@ static int results_add(struct results *results, PyObject *result)
     return 0;
 }
 
-static PyObject *call_next(PyObject *function, const struct arguments *in, Py_ssize_t index)
-{
+static PyObject *call_next(PyObject *function, const struct arguments *in, Py_ssize_t index) {
     if (!in->run)
         return PyObject_Vectorcall(function, in->values + index * in->arity, (size_t)in->arity, NULL);
     if (read_values(in->run, in->values, in->arity) < 0)
@@ -411,18 +387,18 @@ static PyObject *call_next(PyObject *function, const struct arguments *in, Py_ss
 }
 
 /* Until a call fails. */
-static void call_each(struct worker *worker, PyObject *function, const struct arguments *in, struct results *results)
-{
+static void call_each(struct worker *worker, PyObject *function, const struct arguments *in,
+                      struct results *results) {
     while (results->done < results->wanted) {
         PyObject *result = call_next(function, in, results->done);
         if (!result || results_add(results, result) < 0)
             return;
-        ac_worker_progress(worker->handle, (uint32_t)results->done); /* dies the next call, those before run elsewhere */
+        ac_worker_progress(worker->handle,
+                           (uint32_t)results->done); /* dies the next call, those before run elsewhere */
     }
 }
 
-static void answer_chunk(struct worker *worker, struct results *results)
-{
+static void answer_chunk(struct worker *worker, struct results *results) {
     bool whole = results->done == results->wanted;
     PyObject *error = whole ? NULL : describe(worker);
     if (whole && results->ints && results->done)
@@ -436,8 +412,8 @@ static void answer_chunk(struct worker *worker, struct results *results)
     Py_XDECREF(error);
 }
 
-static void run_chunk(struct worker *worker, PyObject *function, const struct arguments *in, const struct ac__head *head)
-{
+static void run_chunk(struct worker *worker, PyObject *function, const struct arguments *in,
+                      const struct ac__head *head) {
     struct results results;
     if (results_init(&results, (Py_ssize_t)ac_min(head->count, worker->calls)) < 0) {
         answer_error(worker, KIND_ERROR);
@@ -450,8 +426,7 @@ static void run_chunk(struct worker *worker, PyObject *function, const struct ar
     results_clear(&results);
 }
 
-static void run_map(struct worker *worker, const struct ac_message *message)
-{
+static void run_map(struct worker *worker, const struct ac_message *message) {
     struct ac__head head = {0};
     struct ac__run run = {0};
     PyObject *few[FEW], *function = NULL;
@@ -473,8 +448,7 @@ static void run_map(struct worker *worker, const struct ac_message *message)
 }
 
 /* Rows that went by pickle, laid flat: borrowed from `rows`. NULL with an exception. */
-static PyObject **flatten(PyObject *rows, const struct ac__head *head)
-{
+static PyObject **flatten(PyObject *rows, const struct ac__head *head) {
     PyObject **values = PyMem_Calloc((size_t)head->count * head->arity + 1, sizeof *values);
     bool good = PyList_Check(rows) && PyList_GET_SIZE(rows) == (Py_ssize_t)head->count;
     for (uint32_t i = 0; values && good && i < head->count; i++) {
@@ -494,8 +468,7 @@ static PyObject **flatten(PyObject *rows, const struct ac__head *head)
     return NULL;
 }
 
-static void run_map_pickled(struct worker *worker, const struct ac_message *message)
-{
+static void run_map_pickled(struct worker *worker, const struct ac_message *message) {
     struct ac__head head = {0};
     const uint8_t *at, *end;
     PyObject *value = NULL, *rows = NULL, *function = NULL, **values = NULL;
@@ -520,14 +493,13 @@ static void run_map_pickled(struct worker *worker, const struct ac_message *mess
 
 /* --- the loop */
 
-static void run_task(struct worker *worker, struct ac_task_in *task)
-{
+static void run_task(struct worker *worker, struct ac_task_in *task) {
     worker->calls = task->items;
     switch ((int)KIND_OF(&task->message)) {
-    case KIND_CALL:        run_call(worker, &task->message); break;
+    case KIND_CALL: run_call(worker, &task->message); break;
     case KIND_CALL_PICKLE: run_pickled(worker, &task->message); break;
-    case KIND_MAP:         run_map(worker, &task->message); break;
-    case KIND_MAP_PICKLE:  run_map_pickled(worker, &task->message); break;
+    case KIND_MAP: run_map(worker, &task->message); break;
+    case KIND_MAP_PICKLE: run_map_pickled(worker, &task->message); break;
     default:
         PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
         answer_error(worker, KIND_UNREADABLE);
@@ -535,8 +507,7 @@ static void run_task(struct worker *worker, struct ac_task_in *task)
     ac_message_clear(&task->message);
 }
 
-static int next_task(struct worker *worker, struct ac_task_in *ret_task)
-{
+static int next_task(struct worker *worker, struct ac_task_in *ret_task) {
     int error = ac_worker_next(worker->handle, 0, ret_task);
     if (error != -ETIMEDOUT)
         return error;
@@ -547,8 +518,7 @@ static int next_task(struct worker *worker, struct ac_task_in *ret_task)
 }
 
 /* 0, or -1 with an exception that ends the worker. */
-static int look_at_signals(void)
-{
+static int look_at_signals(void) {
     if (PyErr_CheckSignals() == 0)
         return 0;
     if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
@@ -557,8 +527,7 @@ static int look_at_signals(void)
     return 0;
 }
 
-static PyObject *worker_run(PyObject *self, PyObject *args)
-{
+static PyObject *worker_run(PyObject *self, PyObject *args) {
     long long most;
     struct ac_task_in task;
     if (!PyArg_ParseTuple(args, "OL:run", &of(self)->helper, &most))
@@ -582,8 +551,7 @@ static PyObject *worker_run(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *worker_config(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *worker_config(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct ac_message message;
     int error = ac_worker_config(of(self)->handle, &message);
     if (error < 0)
@@ -593,28 +561,24 @@ static PyObject *worker_config(PyObject *self, PyObject *Py_UNUSED(none))
     return bytes;
 }
 
-static PyObject *worker_leave(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *worker_leave(PyObject *self, PyObject *Py_UNUSED(none)) {
     ac_worker_free(of(self)->handle);
     of(self)->handle = NULL;
     Py_RETURN_NONE;
 }
 
-static PyObject *worker_id(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *worker_id(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromLong(ac_worker_id(of(self)->handle));
 }
 
-static int worker_traverse(PyObject *self, visitproc visit, void *arg)
-{
+static int worker_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(of(self)->functions);
     Py_VISIT(of(self)->helper);
     return 0;
 }
 
-static int worker_clear(PyObject *self)
-{
+static int worker_clear(PyObject *self) {
     of(self)->last = NULL;
     Py_CLEAR(of(self)->functions);
     Py_CLEAR(of(self)->helper);
@@ -622,8 +586,7 @@ static int worker_clear(PyObject *self)
     return 0;
 }
 
-static void worker_dealloc(PyObject *self)
-{
+static void worker_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     worker_clear(self);
@@ -645,18 +608,21 @@ static PyMethodDef worker_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyTypeObject *ac__worker_type_make(PyObject *module)
-{
+PyTypeObject *ac__worker_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, worker_dealloc}, {Py_tp_traverse, worker_traverse},
-        {Py_tp_clear, worker_clear},     {Py_tp_methods, worker_methods},
+        {Py_tp_dealloc, worker_dealloc},
+        {Py_tp_traverse, worker_traverse},
+        {Py_tp_clear, worker_clear},
+        {Py_tp_methods, worker_methods},
         {Py_tp_members, worker_members},
-        {Py_tp_doc, "A worker process's end of a pool."}, {0, NULL},
+        {Py_tp_doc, "A worker process's end of a pool."},
+        {0, NULL},
     };
     static PyType_Spec spec = {
         .name = "allcores._ext.Worker",
         .basicsize = sizeof(struct worker),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                 Py_TPFLAGS_IMMUTABLETYPE,
         .slots = slots,
     };
     return ac__make_type(module, &spec, NULL);

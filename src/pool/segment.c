@@ -68,6 +68,11 @@ int ac__segment_create(uint64_t capacity, struct ac__segment *ret) {
         size /= 2; /* a limit on address space or file size: less will do */
         error = reserve(size, &segment);
     }
+    if (error == 0 && size < RESERVE && capacity == 0 && size / 2 >= least) {
+        ac_memfd_unmap(segment.base, segment.capacity); /* a worker that is forked here maps it once more */
+        close(segment.fd);
+        error = reserve(size / 2, &segment);
+    }
     if (error < 0) {
         return error;
     }
