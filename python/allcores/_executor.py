@@ -198,7 +198,11 @@ class ProcessPoolExecutor(_ExecutorBase):
 
     def _for_forks_only(self) -> bool:
         """Whether initargs hold a lock that only forked children share, while fork is what the program would get."""
-        if self._initializer is None or self._context is not None or "multiprocessing.synchronize" not in sys.modules:
+        if (
+            self._initializer is None
+            or self._context is not None
+            or "multiprocessing.synchronize" not in sys.modules
+        ):
             return False
         from allcores import _config
         from allcores._reach import Reach
