@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
     from allcores._errors import WorkerDied
     from allcores._executor import Future, ProcessPoolExecutor
+    from allcores._threads import ThreadPoolExecutor
 
 __version__: str
-__all__ = ["Future", "ProcessPoolExecutor", "WorkerDied", "__version__"]
+__all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor", "WorkerDied", "__version__"]
 
-_HOME = {"Future": "_executor", "ProcessPoolExecutor": "_executor", "WorkerDied": "_errors"}
+_HOME = {
+    "Future": "_executor",
+    "ProcessPoolExecutor": "_executor",
+    "ThreadPoolExecutor": "_threads",
+    "WorkerDied": "_errors",
+}
 
 
 def __getattr__(name: str) -> "Any":

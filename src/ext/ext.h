@@ -42,7 +42,7 @@ struct ac__head {
 
 struct ac__state { /* of one module object, so of one interpreter */
     PyTypeObject *buffer_type, *engine_type, *executor_type, *future_type, *worker_type, *zygote_type,
-        *map_type;
+        *map_type, *tasks_type;
     PyObject *dumps, *loads;   /* of _pickle; NULL until first used */
     PyObject *pickling;        /* allcores._pickling; NULL until first used */
     PyObject *condition_class; /* threading.Condition; NULL until first used */
@@ -97,6 +97,7 @@ PyTypeObject *ac__future_type_make(PyObject *module);
 PyTypeObject *ac__worker_type_make(PyObject *module);
 PyTypeObject *ac__zygote_type_make(PyObject *module);
 PyTypeObject *ac__map_type_make(PyObject *module);
+PyTypeObject *ac__tasks_type_make(PyObject *module);
 
 /* --- engine.c: owns the struct ac_pool; outlives its executor while futures are left */
 struct ac__engine {
@@ -131,6 +132,10 @@ enum ac__future_state {
 };
 PyObject *ac__future_new(struct ac__engine *engine, uint64_t ticket, uint64_t key); /* pending */
 PyObject *ac__future_failed(struct ac__engine *engine, PyObject *exception);
+PyObject *ac__future_made(PyObject *class); /* pending; for ac__future_start and ac__future_finish */
+int ac__future_start(PyObject *future);     /* 1 running, 0 it was cancelled, -1 exception */
+/* Takes the references over; one of them is NULL. */
+void ac__future_finish(PyObject *future, PyObject *result, PyObject *exception);
 /* What came of a ticket: 0 *ret_value, 1 *ret_value is the exception, 2 cancelled; -1: the taking
  * itself failed. Takes and releases the ticket. */
 int ac__outcome_take(struct ac__engine *engine, uint64_t ticket, uint64_t key, PyObject **ret_value);

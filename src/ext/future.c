@@ -20,6 +20,7 @@ struct future {
     bool watched;
     PyObject *result, *exception;
     PyObject *condition, *waiters, *callbacks; /* NULL until asked for */
+    PyThread_type_lock waiting;                /* of the thread in result() of a future of threads, or NULL */
 };
 
 static struct future *of(PyObject *self) {
@@ -39,6 +40,11 @@ PyObject *ac__future_new(struct ac__engine *engine, uint64_t ticket, uint64_t ke
     of(self)->ticket = ticket;
     of(self)->key = key;
     return self;
+}
+
+PyObject *ac__future_made(PyObject *class) {
+    PyTypeObject *type = (PyTypeObject *)class;
+    return type->tp_alloc(type, 0);
 }
 
 PyObject *ac__future_failed(struct ac__engine *engine, PyObject *exception) {
@@ -64,16 +70,25 @@ static void unraisable(PyObject *self) {
         PyErr_WriteUnraisable(self);
 }
 
+/* Under the object's lock. */
+static void wake_waiting(struct future *f) {
+    if (f->waiting)
+        PyThread_release_lock(f->waiting);
+    f->waiting = NULL; /* its thread frees it */
+}
+
 /* Takes the references over; false when the future was finished already (by set_result, say). */
 static bool store(PyObject *self, enum ac__future_state state, PyObject *result, PyObject *exception) {
     bool first = false;
     AC_LOCK(self);
     struct future *f = of(self);
-    if (f->state == FUTURE_PENDING || f->state == FUTURE_RUNNING || f->state == FUTURE_SETTLING) {
+    if (f->state == FUTURE_PENDING ||
+        (state != FUTURE_CANCELLED && (f->state == FUTURE_RUNNING || f->state == FUTURE_SETTLING))) {
         f->result = result;
         f->exception = exception;
         f->state = state;
         first = true;
+        wake_waiting(f);
     }
     AC_UNLOCK(self);
     if (!first) {
@@ -85,7 +100,7 @@ static bool store(PyObject *self, enum ac__future_state state, PyObject *result,
 
 static void tell_waiters(PyObject *self, enum ac__future_state state, bool failed) {
     const char *method = state != FUTURE_FINISHED ? "add_cancelled" : failed ? "add_exception" : "add_result";
-    PyObject *waiters = of(self)->waiters;
+    PyObject *waiters = state == FUTURE_CANCELLED ? NULL : of(self)->waiters; /* told when it is taken */
     for (Py_ssize_t i = 0; waiters && i < PyList_GET_SIZE(waiters); i++) {
         PyObject *told = PyObject_CallMethod(PyList_GET_ITEM(waiters, i), method, "O", self);
         Py_XDECREF(told);
@@ -114,6 +129,27 @@ static void finish(PyObject *self, enum ac__future_state state, PyObject *result
     if (first && of(self)->callbacks && PyList_GET_SIZE(of(self)->callbacks) > 0 &&
         call(self, "_invoke_callbacks") < 0)
         unraisable(self);
+}
+
+void ac__future_finish(PyObject *self, PyObject *result, PyObject *exception) {
+    finish(self, FUTURE_FINISHED, result, exception);
+}
+
+int ac__future_start(PyObject *self) {
+    struct future *f = of(self);
+    int started = -1;
+    AC_LOCK(self);
+    if (!f->condition) {
+        started = f->state == FUTURE_PENDING;
+        f->state = started ? FUTURE_RUNNING : FUTURE_NOTIFIED;
+    }
+    AC_UNLOCK(self);
+    if (started >= 0)
+        return started;
+    PyObject *answer = PyObject_CallMethod(self, "set_running_or_notify_cancel", NULL);
+    started = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return started;
 }
 
 /* Another thread is unpickling: it will not take long. */
@@ -191,6 +227,48 @@ static PyObject *parse_timeout(PyObject *const *args, Py_ssize_t count, PyObject
     return NULL;
 }
 
+/* For what a thread of this process will finish: sleeps on a lock, cheaper than the Condition that a second
+ * thread gets. 0 over, 1: another thread waits already, -1 exception. */
+static int wait_made(PyObject *self, PyObject *timeout) {
+    struct future *f = of(self);
+    int64_t deadline;
+    if (ac__timeout_deadline(timeout, &deadline) < 0)
+        return -1;
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    if (!lock) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    PyThread_acquire_lock(lock, NOWAIT_LOCK);
+    bool pending = false, mine = false;
+    AC_LOCK(self);
+    pending = f->state == FUTURE_PENDING || f->state == FUTURE_RUNNING;
+    mine = pending && !f->waiting;
+    if (mine)
+        f->waiting = lock;
+    AC_UNLOCK(self);
+    int error = 0;
+    PyLockStatus status = mine ? PY_LOCK_INTR : PY_LOCK_ACQUIRED;
+    while (status == PY_LOCK_INTR && !error) {
+        int64_t left = deadline < 0 ? -1 : ac__deadline_left(deadline) / 1000;
+        Py_BEGIN_ALLOW_THREADS
+        status = PyThread_acquire_lock_timed(lock, left, 1);
+        Py_END_ALLOW_THREADS
+        if (status == PY_LOCK_INTR)
+            error = PyErr_CheckSignals();
+    }
+    AC_LOCK(self);
+    if (f->waiting == lock)
+        f->waiting = NULL;
+    else if (mine)
+        status = PY_LOCK_ACQUIRED; /* it was finished while we gave up */
+    AC_UNLOCK(self);
+    PyThread_free_lock(lock);
+    if (!error && status == PY_LOCK_FAILURE)
+        PyErr_SetNone(PyExc_TimeoutError);
+    return error || status == PY_LOCK_FAILURE ? -1 : pending && !mine;
+}
+
 /* Until it is over. 0; 1: it is a hand-made future, which concurrent.futures' own method waits for; -1. */
 static int wait_over(PyObject *self, PyObject *timeout) {
     struct future *f = of(self);
@@ -211,7 +289,7 @@ static int wait_over(PyObject *self, PyObject *timeout) {
     }
     if (f->state == FUTURE_SETTLING)
         return wait_settled(self);
-    return f->state == FUTURE_PENDING || f->state == FUTURE_RUNNING;
+    return wait_made(self, timeout);
 }
 
 static PyObject *raise_cancelled(void) {
@@ -376,7 +454,11 @@ static int set_state(PyObject *self, PyObject *value, void *Py_UNUSED(closure)) 
     struct ac__state *state = state_of(self);
     for (int i = 0; value && i < FUTURE_SETTLING; i++)
         if (PyUnicode_Check(value) && PyUnicode_Compare(value, state->state_names[i]) == 0) {
+            AC_LOCK(self);
             of(self)->state = (enum ac__future_state)i;
+            if (i >= FUTURE_CANCELLED)
+                wake_waiting(of(self));
+            AC_UNLOCK(self);
             return 0;
         }
     PyErr_SetString(PyExc_ValueError, "not the state of a future");

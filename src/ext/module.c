@@ -89,7 +89,8 @@ static int make_types(PyObject *module, struct ac__state *state) {
                    (state->future_type = ac__future_type_make(module)) &&
                    (state->worker_type = ac__worker_type_make(module)) &&
                    (state->zygote_type = ac__zygote_type_make(module)) &&
-                   (state->map_type = ac__map_type_make(module))
+                   (state->map_type = ac__map_type_make(module)) &&
+                   (state->tasks_type = ac__tasks_type_make(module))
                ? 0
                : -1;
 }
