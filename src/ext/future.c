@@ -141,7 +141,10 @@ int ac__future_start(PyObject *self) {
     AC_LOCK(self);
     if (!f->condition) {
         started = f->state == FUTURE_PENDING;
-        f->state = started ? FUTURE_RUNNING : FUTURE_NOTIFIED;
+        if (started)
+            f->state = FUTURE_RUNNING;
+        else if (f->state == FUTURE_CANCELLED)
+            f->state = FUTURE_NOTIFIED;
     }
     AC_UNLOCK(self);
     if (started >= 0)
