@@ -1,5 +1,5 @@
-/* test_pool_stress.c - the pool under what the world may do to it: random kills and stops under load, each system call failing
- * in turn, no memory, no descriptors, wild writes by workers, a million tasks. */
+/* test_pool_stress.c - the pool under what the world may do to it: random kills and stops under load, each
+ * system call failing in turn, no memory, no descriptors, wild writes by workers, a million tasks. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -128,8 +128,9 @@ static void test_wild(void **state) {
         uint64_t tickets[40];
         char data[300] = {1};
         for (int i = 0; i < 40; i++) {
-            tickets[i] = i == 20 ? work_submit(pool, seed % 2 ? WORK_WILD : WORK_WILD_CRASH, &seed, sizeof(seed))
-                                 : work_submit(pool, WORK_ECHO, data, i % 3 ? 10 : sizeof(data));
+            tickets[i] = i == 20
+                             ? work_submit(pool, seed % 2 ? WORK_WILD : WORK_WILD_CRASH, &seed, sizeof(seed))
+                             : work_submit(pool, WORK_ECHO, data, i % 3 ? 10 : sizeof(data));
         }
         for (int i = 0; i < 40; i++) { /* whatever comes of them, it comes, and we live */
             int error;
@@ -153,9 +154,7 @@ static void test_wild(void **state) {
 }
 
 static void test_million(void **state) {
-    enum {
-        TASKS = 1000000
-    };
+    enum { TASKS = 1000000 };
     struct ac_pool *pool = work_pool(2, true);
     uint64_t *tickets = calloc(TASKS, sizeof(*tickets));
     int64_t ns = 100 * AC_NS_PER_MS;
@@ -177,7 +176,8 @@ static void test_million(void **state) {
     ac_pool_free(pool);
 }
 
-/* --- Each system call fails in turn. The n-th from the start of the call fails with `fail_errno`, once, wherever it is. */
+/* --- Each system call fails in turn. The n-th from the start of the call fails with `fail_errno`, once,
+ * wherever it is. */
 static struct ac_sys real;
 static _Atomic long fail_at;
 static int fail_errno;
@@ -192,7 +192,7 @@ static bool fails(void) {
 }
 #define FAILING(name, type, params, args)                                                                    \
     static type failing_##name params {                                                                      \
-        return fails() ? (type) - 1 : real.name args;                                                        \
+        return fails() ? (type)-1 : real.name args;                                                          \
     }
 FAILING(memfd_create, int, (const char *name, unsigned flags), (name, flags))
 FAILING(ftruncate, int, (int fd, off_t size), (fd, size))
