@@ -32,7 +32,8 @@ void ac_memfd_unmap(void *base, uint64_t size);
 int ac_memfd_punch(int fd, uint64_t offset, uint64_t size); /* give the pages back; they read as zeros */
 /* Like memcpy into the mapping, but twice as fast where the pages are not there yet. */
 int ac_memfd_write(int fd, uint64_t offset, const void *data, size_t size);
-int64_t ac_memfd_used(int fd); /* bytes of pages it has */
+uint64_t ac_memory_total(void); /* bytes of memory and swap that the machine has; UINT64_MAX unknown */
+int64_t ac_memfd_used(int fd);  /* bytes of pages it has */
 
 /* --- pidfd.c */
 int ac_pidfd_open(pid_t pid, int *ret_fd);

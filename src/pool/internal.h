@@ -14,10 +14,12 @@ struct ac__task {
     uint64_t user;
     uint64_t position;  /* in the queue, while it is queued */
     uint32_t arguments; /* record of the arguments' block; 0: inline, or given back */
-    bool live;          /* has a ticket */
-    bool released;      /* has no ticket any more, but waits to be taken off the done list */
-    bool notify;        /* to be reported by next_done, */
-    bool told;          /* and that has been seen to */
+    uint32_t items;
+    uint8_t strays; /* audits in a row that found it where it can only be for a moment */
+    bool live;      /* has a ticket */
+    bool released;  /* has no ticket any more, but waits to be taken off the done list */
+    bool notify;    /* to be reported by next_done, */
+    bool told;      /* and that has been seen to */
     bool taken;
     bool corrupt;
     bool died;      /* by the death of a worker: `death` when there was memory for it */
@@ -74,6 +76,7 @@ struct ac_pool {
     uint32_t *span_views; /* result blocks that we hold, by span: a span whose worker died is freed at 0 */
     pthread_t supervisor;
     bool supervised;
+    uint64_t config;      /* key of ac_pool_set_config */
     ac_futex control;     /* rings for the supervisor */
     ac_futex peers_bell;  /* rings when a worker has gone: join */
     struct ac__spin spin; /* of ac_pool_wait: a hint, unlocked */
@@ -120,6 +123,10 @@ void ac__audit(struct ac_pool *pool);
 enum { AC__AUDIT_NS = 1000000000 };
 /* How long a blocked caller may sleep in one go. */
 int64_t ac__nap(struct ac_pool *pool, int64_t until_ns);
+
+/* --- repair.c (with the lock held) */
+/* Write again all of the head that only the parent writes, should a worker have written over it. */
+void ac__repair(struct ac_pool *pool);
 
 /* --- result.c (with the lock held) */
 void ac__result_drop(struct ac_pool *pool, uint32_t index); /* an answer that nobody took */

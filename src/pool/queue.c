@@ -123,6 +123,7 @@ void ac__queue_repair(struct ac__side *side, struct ac__queue *queue) {
         }
     }
     ac_store_release(&head->queue_tail, queue->tail);
+    head->rings[queue->ring] = (uint64_t)((char *)queue->entries - side->segment.base);
 }
 
 bool ac__queue_empty(struct ac__segment *segment) {
@@ -238,9 +239,6 @@ int ac__wake_some(struct ac__segment *segment, uint64_t count, int64_t now_ns) {
 void ac__wake_all(struct ac__segment *segment) {
     uint32_t used = ac_min(ac_load_acquire(&segment->head->seats_used), (uint32_t)AC_POOL_WORKERS);
     for (uint32_t worker = 0; worker < used; worker++) {
-        uint32_t state = ac_load_acquire(&segment->seats[worker].state);
-        if (state == AC__SEAT_STARTING || state == AC__SEAT_ATTACHED) {
-            wake(segment, worker);
-        }
+        wake(segment, worker); /* an empty seat's too: its state is the worker's word */
     }
 }

@@ -22,7 +22,8 @@ void ac__views_add(struct ac_pool *pool, uint64_t offset, uint64_t size, int32_t
     for (uint32_t span = ac__span_of(offset); span <= ac__span_of(offset + size - 1); span++) {
         pool->span_views[span] += (uint32_t)by;
         if (pool->span_views[span] == 0 &&
-            ac_load_relaxed(&pool->side.segment.spans[span]) == AC__OWNER_RETIRED) {
+            ac_load_relaxed(&pool->side.segment.spans[span]) == AC__OWNER_RETIRED &&
+            !ac__heap_overlaps(&pool->side.heap, span * AC__SPAN, AC__SPAN)) {
             span_free(pool, span);
         }
     }
@@ -34,7 +35,9 @@ void ac__spans_sweep(struct ac_pool *pool, uint32_t worker) {
         if (ac_load_relaxed(&segment->spans[span]) != AC__OWNER_WORKER + worker) {
             continue;
         }
-        if (pool->span_views[span] == 0) {
+        if (ac__heap_overlaps(&pool->side.heap, span * AC__SPAN, AC__SPAN)) { /* a wild write: it is ours */
+            ac_store_release(&segment->spans[span], AC__OWNER_PARENT);
+        } else if (pool->span_views[span] == 0) {
             span_free(pool, span);
         } else {
             ac_store_release(&segment->spans[span], AC__OWNER_RETIRED);
@@ -177,7 +180,7 @@ static void describe(struct ac_pool *pool, uint32_t index, uint32_t word, struct
     ret->user = task->user;
     ret->worker = worker < AC_POOL_WORKERS ? (int)worker : -1;
     ret->pid = task->pid != 0 ? task->pid : worker < AC_POOL_WORKERS ? pool->peers[worker].pid : 0;
-    ret->progress = ac_min(ac_load_acquire(&slot->progress), slot->items);
+    ret->progress = ac_min(ac_load_acquire(&slot->progress), task->items);
     ret->submit_ns = slot->submit_ns;
     ret->start_ns = slot->start_ns;
     ret->end_ns = slot->end_ns;
@@ -186,11 +189,17 @@ static void describe(struct ac_pool *pool, uint32_t index, uint32_t word, struct
                      : (struct ac_death){.kind = AC_DEATH_CRASH, .worker = ret->worker, .status = -1};
 }
 
+/* Times are the worker's word: what cannot be counts as nothing. */
+static int64_t between(int64_t from, int64_t to, int64_t now) {
+    return from > 0 && from <= to && to <= now ? to - from : 0;
+}
+
 static void count(struct ac_pool *pool, const struct ac_result *result) {
     if (result->state == AC_TASK_DONE) {
+        int64_t now = ac_now_ns();
         pool->stats.done++;
-        pool->stats.queue_ns += result->start_ns - result->submit_ns;
-        pool->stats.run_ns += result->end_ns - result->start_ns;
+        pool->stats.queue_ns += between(result->submit_ns, result->start_ns, now);
+        pool->stats.run_ns += between(result->start_ns, result->end_ns, now);
         for (uint32_t i = 0; i < result->message.count; i++) {
             pool->stats.bytes_out += result->message.parts[i].size;
         }

@@ -51,26 +51,37 @@ static int reserve(uint64_t capacity, struct ac__segment *ret) {
     return 0;
 }
 
+void ac__segment_head(struct ac__segment *segment) {
+    struct ac__head *head = segment->head;
+    tables_size(head, segment->capacity);
+    head->magic = AC__MAGIC;
+    head->version = AC__VERSION;
+    head->header_size = sizeof(*head);
+    head->capacity = segment->capacity;
+    head->parent_pid = getpid();
+}
+
 int ac__segment_create(uint64_t capacity, struct ac__segment *ret) {
     struct ac__segment segment = {0};
     struct ac_cpu_limits cpus;
     uint64_t least = 4 * AC__SPAN;
     uint64_t size = ac__round_up(capacity != 0 ? capacity : UINT64_C(1) << 40, AC__SPAN);
     int error = reserve(ac_max(size, least), &segment);
+    bool limited = false;
     while (error < 0 && capacity == 0 && size / 2 >= least && error != -EMFILE && error != -ENFILE) {
-        size /= 2; /* a limit on address space or file size: less will do */
+        limited = true; /* on address space or file size: less will do */
+        size /= 2;
         error = reserve(size, &segment);
+    }
+    if (error == 0 && limited) { /* the program wants some too, and a forked worker has its own and ours */
+        ac__segment_close(&segment);
+        error = reserve(ac_max(size / 4, least), &segment);
     }
     if (error < 0) {
         return error;
     }
     struct ac__head *head = segment.head;
-    tables_size(head, segment.capacity);
-    head->magic = AC__MAGIC;
-    head->version = AC__VERSION;
-    head->header_size = sizeof(*head);
-    head->capacity = segment.capacity;
-    head->parent_pid = getpid();
+    ac__segment_head(&segment);
     head->usable_cpus = ac_cpus_of(getpid(), "", &cpus) == 0 ? (uint32_t)ac_max(cpus.usable, 1.0) : 1;
     point(&segment);
     *ret = segment;

@@ -24,6 +24,7 @@ struct ac__segment {
 
 /* --- segment.c */
 int ac__segment_create(uint64_t capacity, struct ac__segment *ret);
+void ac__segment_head(struct ac__segment *segment);    /* write what the head says of the layout */
 int ac__segment_open(int fd, struct ac__segment *ret); /* takes fd over on success */
 void ac__segment_close(struct ac__segment *segment);   /* closes and unmaps; a zeroed one is a no-op */
 /* Take `count` neighbouring free spans for owner. 0 or -ENOSPC. Any process, any time. */
@@ -51,6 +52,7 @@ struct ac__side {
     struct ac__heap heap;
     uint32_t owner;        /* our mark in the span table */
     uint64_t keep_bytes;   /* free warm memory to keep */
+    uint64_t largest;      /* a message of more bytes than that cannot be */
     unsigned generation;   /* of forks: ac__side_foreign */
     _Atomic uint32_t refs; /* one for the pool or worker itself, one a handle */
     struct ac__side *next; /* all sides of this process, for fork */

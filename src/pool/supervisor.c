@@ -63,6 +63,27 @@ static void spawn_failed(struct ac_pool *pool, int error) {
     }
 }
 
+/* We were told that it could not be started: true if there it sits nevertheless, since only the answer was
+ * lost; then it counts. Else it will find that the seat is not for it. */
+static bool came_up(struct ac_pool *pool, uint32_t worker, int error, struct ac_spawned *ret) {
+    struct ac__seat *seat = &pool->side.segment.seats[worker];
+    struct ac__peer *peer = &pool->peers[worker];
+    uint32_t starting = AC__SEAT_STARTING;
+    if (ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_EMPTY)) {
+        peer->life = AC__LIFE_NONE;
+        pool->alive--;
+    } else {
+        ret->pid = peer->pid = seat->pid;
+        if (ac_pidfd_open(ret->pid, &ret->pidfd) == 0) {
+            return true;
+        }
+        ac__worker_died(pool, worker);
+        ac__worker_gone(pool, worker);
+    }
+    spawn_failed(pool, error);
+    return false;
+}
+
 /* Lock held; let go around the callback. */
 static void spawn_one(struct ac_pool *pool) {
     uint32_t worker = free_seat(pool);
@@ -77,6 +98,7 @@ static void spawn_one(struct ac_pool *pool) {
     for (int i = 0; i < AC_POOL_SPAWN_FDS; i++) {
         spawn.fds[i] = i < pool->options.fd_count ? pool->options.fds[i] : -1;
     }
+    ac__repair(pool);
     memset((void *)seat, 0, sizeof(*seat));
     ac_store_release(&seat->state, AC__SEAT_STARTING);
     ac_store_release(&head->seats_used, ac_max(ac_load_relaxed(&head->seats_used), worker + 1));
@@ -89,11 +111,7 @@ static void spawn_one(struct ac_pool *pool) {
     int error = pool->options.spawn(pool->options.spawn_arg, &spawn, &spawned);
     pthread_mutex_lock(&pool->side.lock);
     AC_KILL_POINT(P_SPAWNED);
-    if (error < 0) {
-        ac_store_release(&seat->state, AC__SEAT_EMPTY);
-        peer->life = AC__LIFE_NONE;
-        pool->alive--;
-        spawn_failed(pool, error);
+    if (error < 0 && !came_up(pool, worker, error, &spawned)) {
         return;
     }
     peer->pid = spawned.pid;

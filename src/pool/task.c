@@ -102,8 +102,11 @@ static int submit_locked(struct ac_pool *pool, const struct ac_task_out *out, st
     }
     struct ac__task *task = &pool->tasks[index];
     uint32_t generation = task->generation + 1;
-    *task =
-        (struct ac__task){.generation = generation, .user = out->user, .notify = out->notify, .worker = -1};
+    *task = (struct ac__task){.generation = generation,
+                              .user = out->user,
+                              .items = out->items,
+                              .notify = out->notify,
+                              .worker = -1};
     write_slot(ac__slot_of(pool, index), out, message, generation);
     error = enqueue(pool, index, out->notify ? AC__NOTIFY : 0);
     if (error < 0) {

@@ -98,7 +98,10 @@ static int sit_down(struct ac_worker *worker, const struct ac_spawn *spawn) {
     AC_KILL_POINT(ATTACH_LOCKED);
     worker->seat = seat;
     seat->pid = getpid();
-    ac_store_release(&seat->state, AC__SEAT_ATTACHED);
+    uint32_t starting = AC__SEAT_STARTING;
+    if (!ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_ATTACHED)) {
+        return -ECHILD; /* the parent has given us up */
+    }
     AC_KILL_POINT(ATTACH_STATE);
     ac_add_release(&segment->head->attach_bell, 1);
     ac_futex_wake(&segment->head->attach_bell, INT_MAX);
@@ -361,6 +364,9 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
     struct ac__slot *slot = &worker->side.segment.slots[worker->current];
     slot->out_kind = kind;
     ac_store_release(&slot->out_block, message->block->offset);
+    pthread_mutex_lock(&worker->side.lock); /* before the swap: the parent may give it back at once */
+    worker->side.heap.extents[message->block->record].slot = worker->current;
+    pthread_mutex_unlock(&worker->side.lock);
     if (finish(worker)) {
         ac__block_sent(message);
     } else {
