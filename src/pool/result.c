@@ -129,7 +129,8 @@ void ac__result_drop(struct ac_pool *pool, uint32_t index) {
         message_drop(pool, task->kept);
         ac_free(task->kept);
         task->kept = NULL;
-    } else if (ac__phase(ac_load_acquire(&ac__slot_of(pool, index)->state)) == AC_TASK_DONE &&
+    } else if (!task->taken && !task->corrupt &&
+               ac__phase(ac_load_acquire(&ac__slot_of(pool, index)->state)) == AC_TASK_DONE &&
                task->worker < 0 && ac__result_open(pool, index, &message) == 0) {
         message_drop(pool, &message);
     }

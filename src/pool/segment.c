@@ -162,7 +162,7 @@ bool ac__span_owned(const struct ac__segment *segment, uint32_t owner, uint64_t 
         return false;
     }
     for (uint32_t span = ac__span_of(offset); span <= ac__span_of(offset + size - 1); span++) {
-        if (owner != AC__NONE && ac_load_acquire(&segment->spans[span]) != owner) {
+        if (ac_load_acquire(&segment->spans[span]) != owner) {
             return false;
         }
     }

@@ -85,7 +85,7 @@ int ac__block_fill(struct ac__side *side, const struct ac_part *parts, uint32_t 
                    struct ac_message *ret);
 /* The handle is given up: the block has been sent. Its offset and record are the caller's from now on. */
 void ac__block_sent(struct ac_message *message);
-/* Read a message at `offset` that `owner` wrote (AC__NONE: believed, any span). Makes a LENT or SHARED
+/* Read a message at `offset` that `owner` wrote. Makes a LENT or SHARED
  * handle. 0, -EBADMSG: it does not add up, or -ENOMEM. Lock held or not. */
 int ac__block_open(struct ac__side *side, uint64_t offset, uint32_t owner, enum ac__block_kind kind,
                    struct ac_message *ret);

@@ -388,9 +388,7 @@ void ac__task_recycle(struct ac_pool *pool, uint32_t index) {
     struct ac__task *task = &pool->tasks[index];
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t word = ac_load_acquire(&slot->state);
-    if (!task->taken && !task->corrupt) {
-        ac__result_drop(pool, index);
-    }
+    ac__result_drop(pool, index);
     ac__pool_drain(&pool->side);
     drop_arguments(pool, index, word);
     ac_free(task->death);

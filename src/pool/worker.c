@@ -260,7 +260,7 @@ static int open_task(struct ac_worker *worker, struct ac_task_in *ret) {
     ret->items = slot->items;
     slot->start_ns = worker->now_ns;
     if (slot->in_block != 0) {
-        int error = ac__block_open(&worker->side, slot->in_block, AC__NONE, AC__BLOCK_LENT, message);
+        int error = ac__block_open(&worker->side, slot->in_block, AC__OWNER_PARENT, AC__BLOCK_LENT, message);
         message->kind = slot->in_kind;
         return error;
     }
