@@ -161,7 +161,12 @@ uint32_t ac__queue_claim(struct ac__segment *segment, uint32_t worker) {
         if (position >= ac_load_acquire(&head->queue_tail) || ring >= AC__RINGS) {
             return AC__NONE;
         }
-        uint32_t *entries = (void *)(segment->base + head->rings[ring]);
+        uint64_t offset = head->rings[ring];
+        uint64_t size = ring_size(ring) * sizeof(uint32_t);
+        if (offset % sizeof(uint32_t) != 0 || size > segment->capacity || offset > segment->capacity - size) {
+            return AC__NONE; /* a wild write: until the parent has repaired it */
+        }
+        uint32_t *entries = (void *)(segment->base + offset);
         uint32_t index = ac_load_relaxed(entry(entries, position, ring));
         uint32_t got = index < segment->slot_count ? try_claim(segment, index, worker) : AC__NONE;
         bool moved = ac_cas_acq_rel(&head->queue_head, &seen, seen + 1);

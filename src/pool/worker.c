@@ -264,7 +264,8 @@ static int open_task(struct ac_worker *worker, struct ac_task_in *ret) {
         message->kind = slot->in_kind;
         return error;
     }
-    *message = (struct ac_message){.kind = slot->in_kind, .count = slot->in_parts, .parts = message->few};
+    *message =
+        (struct ac_message){.kind = slot->in_kind, .count = slot->in_parts != 0, .parts = message->few};
     message->few[0] = (struct ac_view){slot->in, ac_min(slot->in_size, (uint32_t)AC_POOL_INLINE)};
     return 0;
 }
