@@ -188,6 +188,7 @@ static int run(enum side who, int point, int passing) {
     return status;
 }
 
+#if !WORK_TSAN /* TSan sees one process: a death in another is none of its business */
 /* We are their subreaper: orphans become our children, and must end by themselves at once. */
 static void no_orphans(const char *name, int passing) {
     int64_t until = ac_now_ns() + 10 * AC_NS_PER_S;
@@ -213,6 +214,17 @@ static void kill_side(enum side who) {
     }
 }
 
+static void test_kill_worker(void **state) {
+    (void)state;
+    kill_side(WORKER);
+}
+
+static void test_kill_parent(void **state) {
+    (void)state;
+    kill_side(PARENT);
+}
+#endif
+
 /* Without any death: each side passes what it is said to pass, and nothing else. */
 static void test_reached(void **state) {
     (void)state;
@@ -226,18 +238,6 @@ static void test_reached(void **state) {
         }
     }
 }
-
-#if !WORK_TSAN /* TSan sees one process: a death in another is none of its business */
-static void test_kill_worker(void **state) {
-    (void)state;
-    kill_side(WORKER);
-}
-
-static void test_kill_parent(void **state) {
-    (void)state;
-    kill_side(PARENT);
-}
-#endif
 
 int main(void) {
     const struct CMUnitTest tests[] = {
