@@ -119,7 +119,7 @@ bool ac__idle_any(struct ac__segment *segment);
 
 /* --- spin.c: waiting without sleeping */
 struct ac__spin {
-    int64_t mean_ns; /* of the gaps waited for lately */
+    _Atomic int64_t mean_ns; /* of the gaps waited for lately; a hint: threads may overwrite each other's */
 };
 enum { AC__SPIN_NS = 50000 };
 bool ac__spin_allowed(const struct ac__spin *spin, uint32_t cpus);

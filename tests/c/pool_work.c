@@ -248,9 +248,7 @@ struct ac_pool *work_pool_with(int workers, struct ac_pool_options options) {
         options.reap = ac_fork_reap;
         options.spawn_arg = &forks;
     }
-    if (WORK_TSAN && options.capacity == 0) {
-        options.capacity = UINT64_C(8) << 30; /* TSan leaves a program little more than a terabyte in all */
-    }
+    options.capacity = options.capacity != 0 ? options.capacity : WORK_CAPACITY;
     assert_int_equal(ac_pool_create(&options, &pool), 0);
     assert_int_equal(ac_pool_start(pool, workers), 0);
     return pool;

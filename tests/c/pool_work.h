@@ -45,6 +45,9 @@ enum work {
 #define WORK_ASAN 0
 #endif
 
+/* TSan leaves a program little more than a terabyte in all. 0: the engine's own choice. */
+#define WORK_CAPACITY (WORK_TSAN ? UINT64_C(8) << 30 : 0)
+
 /* The loop of a worker; fits struct ac_fork. */
 int work_main(const struct ac_spawn *spawn, void *arg);
 

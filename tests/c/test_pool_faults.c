@@ -77,8 +77,11 @@ static int live(const struct ac_pool_options *options) {
 }
 
 static int live_forked(void) {
-    struct ac_pool_options options = {
-        .spawn = ac_fork_spawn, .reap = ac_fork_reap, .spawn_arg = &forks, .respawn = true};
+    struct ac_pool_options options = {.spawn = ac_fork_spawn,
+                                      .reap = ac_fork_reap,
+                                      .spawn_arg = &forks,
+                                      .respawn = true,
+                                      .capacity = WORK_CAPACITY};
     return live(&options);
 }
 
@@ -99,8 +102,11 @@ static int live_zygote(void) {
     close(its);
     int lost = 0;
     if (ac_zygote_open(mine, &zygote) == 0) {
-        struct ac_pool_options options = {
-            .spawn = ac_zygote_spawn, .reap = ac_zygote_reap, .spawn_arg = zygote, .respawn = true};
+        struct ac_pool_options options = {.spawn = ac_zygote_spawn,
+                                          .reap = ac_zygote_reap,
+                                          .spawn_arg = zygote,
+                                          .respawn = true,
+                                          .capacity = WORK_CAPACITY};
         lost = live(&options);
         ac_zygote_free(zygote);
     } else {
@@ -187,7 +193,7 @@ static int lowest_free(void) {
 static void test_descriptors(void **state) {
     struct work_ledger ledger;
     struct rlimit before;
-    struct ac_pool_options options = {.respawn = true};
+    struct ac_pool_options options = {.respawn = true, .capacity = WORK_CAPACITY};
     struct ac_pool *other;
     struct ac_death death = {0};
     int how = SIGKILL;
