@@ -16,7 +16,7 @@ endif
 endif
 SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
 
-.PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
+.PHONY: all demo test test-all lint fmt check-c check-long fuzz pythons clean
 
 all: $(VENV)/.installed
 
@@ -28,6 +28,8 @@ $(VENV)/bin/python:
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pip install -q --no-build-isolation --no-deps \
 		--force-reinstall --config-settings=build-dir=build/wheel .
+	$(VENV)/bin/python -m pip install -q $$($(VENV)/bin/python -c \
+		'from importlib.metadata import requires; print(*requires("allcores"))')
 	@touch $@
 
 demo: all
@@ -44,12 +46,15 @@ pythons:
 test: all $(VENV)/.test-tools lint check-c pythons
 	$(VENV)/bin/python -m pytest -m "not long"
 
-test-all: all $(VENV)/.test-tools lint check-c fuzz pythons
+test-all: all $(VENV)/.test-tools lint check-long fuzz pythons
 	$(VENV)/bin/python -m pytest
 
 # The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.
 check-c: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c
+
+check-long: $(VENV)/.test-tools
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c long
 
 fuzz: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/fuzz

@@ -15,6 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+TEMPORARY = f"allcores-tests-{os.getpid()}"  # in the /tmp of a root; conftest.py removes it
 WANTED = [(3, minor) for minor in range(8, 16)]
 
 
@@ -37,7 +38,7 @@ class Interpreter:
 
     def script(self, directory: Path, name: str, text: str) -> str:
         """Write a program where this interpreter sees it; the path as it sees it."""
-        where = Path(self.root) / "tmp" / "allcores-tests" / directory.name if self.root else directory
+        where = Path(self.root) / "tmp" / TEMPORARY / directory.name if self.root else directory
         where.mkdir(parents=True, exist_ok=True)
         (where / name).write_text(text, encoding="utf-8")
         return "/" + str((where / name).relative_to(self.root)) if self.root else str(where / name)

@@ -516,6 +516,10 @@ def test_dump(cli: Command, here: Interpreter) -> None:
 
 def test_a_process_that_is_not_python(cli: Command) -> None:
     with running(["sleep", "30"]) as target:
+        for _ in range(500):
+            if "nanosleep" in Path(f"/proc/{target.pid}/wchan").read_text():  # else it is still being started
+                break
+            time.sleep(0.01)
         assert "sleeps" in cli("dump", "--pid", target.pid).stdout
         done = cli("why", "-d", "0.5", "--pid", target.pid)
     assert done.returncode == 0

@@ -71,4 +71,4 @@ def test_the_bench_runs_to_its_end(allcores: str, tmp_path: Path) -> None:
         timeout=900,
     )
     assert done.returncode in (0, 1), done.stderr
-    assert len(json.loads(rows.read_text())) >= 15
+    assert len(json.loads(rows.read_text())) >= 7  # one a measure

@@ -188,9 +188,10 @@ enum ac_task_state {
     AC_TASK_QUEUED = 1,
     AC_TASK_RUNNING,
     /* from here on it is over, ac_pool_take answers: */
-    AC_TASK_DONE,      /* result.message is what the worker answered */
-    AC_TASK_DIED,      /* the worker died: result.death */
-    AC_TASK_CORRUPT,   /* what the worker wrote does not add up; it has been killed */
+    AC_TASK_DONE,    /* result.message is what the worker answered */
+    AC_TASK_DIED,    /* the worker died: result.death */
+    AC_TASK_CORRUPT, /* what the worker wrote does not add up, and it has been killed; or its worker had left
+                      * and there was no memory to keep the result */
     AC_TASK_CANCELLED, /* by ac_pool_cancel */
     AC_TASK_BROKEN,    /* by ac_pool_break, or no worker can be started */
 };
@@ -236,9 +237,10 @@ int ac_pool_take(struct ac_pool *pool, uint64_t ticket, struct ac_result *ret);
 /* Forget a ticket, in any state: the slot is used again, an inline message of it is invalid from now on. A
  * queued task is cancelled; a running one runs on and its result is dropped. */
 int ac_pool_release(struct ac_pool *pool, uint64_t ticket);
-/* Queue a DIED task once more, as it is. The arguments are as the dead worker left them, since it may have
+/* Queue a DIED task once more; its worker is told of `items` items (those before the one that killed, by
+ * result.progress; 0: as many as before). The arguments are as the dead worker left them, since it may have
  * written into them in place. -ENODATA: it had given them back. -EBUSY: not DIED. */
-int ac_pool_retry(struct ac_pool *pool, uint64_t ticket);
+int ac_pool_retry(struct ac_pool *pool, uint64_t ticket, uint32_t items);
 
 /* --- Completion side: for one thread that runs callbacks. Sleeps on one futex. */
 /* From now on the task is reported by ac_pool_next_done when it is over (each ticket once). 0, or
@@ -300,7 +302,7 @@ struct ac_task_in {
     uint32_t items;
 };
 /* Wait for a task and claim it. -ESHUTDOWN: leave. -EINTR: a signal; look at it, call again. -EBUSY: the last
- * one is not finished. timeout_ns -1: for ever; else -ETIMEDOUT. */
+ * one is not finished. timeout_ns -1: for ever; else -ETIMEDOUT; 0 never sleeps, but may spin for 50 us. */
 int ac_worker_next(struct ac_worker *worker, int64_t timeout_ns, struct ac_task_in *ret);
 /* Answer the task that runs: copies the parts in, or takes over a message from ac_worker_reserve. -ENOMEM: no
  * room (the task is still running: answer with something smaller). */

@@ -5,9 +5,10 @@
 Nothing is imported before it is used; ``python -m allcores`` is the native command ``allcores``.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not typing's: importing that takes longer than starting a pool
 if TYPE_CHECKING:
+    from typing import Any
+
     from allcores._errors import WorkerDied
     from allcores._executor import Future, ProcessPoolExecutor
 
@@ -17,7 +18,7 @@ __all__ = ["Future", "ProcessPoolExecutor", "WorkerDied", "__version__"]
 _HOME = {"Future": "_executor", "ProcessPoolExecutor": "_executor", "WorkerDied": "_errors"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOME:
         home = __import__(f"allcores.{_HOME[name]}", fromlist=[name])
         value = getattr(home, name)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_PLAIN_FINDERS = ("BuiltinImporter", "FrozenImporter", "PathFinder")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 
 
 def thread_cap(workers: int) -> int:
@@ -31,7 +39,9 @@ def main_module() -> tuple[str, str] | None:
     return ("path", os.path.abspath(path)) if path and os.path.exists(path) else None
 
 
-def pickled_initializer(initializer: Callable[..., object] | None, initargs: tuple[Any, ...], reach: Any) -> Any:
+def pickled_initializer(
+    initializer: Callable[..., object] | None, initargs: tuple[Any, ...], reach: Any
+) -> Any:
     """(stream or None, descriptors to hand on): initargs may hold what multiprocessing passes to children only."""
     if initializer is None:
         return None, ()
@@ -72,6 +82,8 @@ def _as_for_a_child(value: Any, reach: Any) -> Any:
 
 def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[str, str] | None) -> bytes:
     """The configuration's bytes."""
+    from allcores import _spawn
+
     environ = dict(os.environb)
     cap = thread_cap(workers)
     if cap:
@@ -87,7 +99,7 @@ def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[st
             "prefix": (sys.prefix, sys.exec_prefix),
             "cwd": cwd,
             "environ": environ,
-            "site": _needs_site(),
+            "site": _spawn.needs_site(),
             "warnings": _warning_filters(),
             "authkey": _authkey(),
             "main": main,
@@ -95,15 +107,6 @@ def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[st
             "max_tasks": max_tasks,
         }
     )
-
-
-def _needs_site() -> bool:
-    """Whether site has set up more than paths: import hooks of editable installs, sitecustomize."""
-    if sys.flags.no_site:
-        return False
-    finders = [getattr(finder, "__name__", "") for finder in sys.meta_path]
-    custom = "sitecustomize" in sys.modules or "usercustomize" in sys.modules
-    return custom or any(name not in _PLAIN_FINDERS for name in finders)
 
 
 def _authkey() -> bytes | None:

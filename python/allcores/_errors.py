@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import marshal
-from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+try:
+    from concurrent.futures.process import BrokenProcessPool
+except RuntimeError:  # the interpreter is ending, and that module wants to be told of its end
+    from concurrent.futures import BrokenExecutor as BrokenProcessPool  # type: ignore[assignment]
 
 EXIT_INITIALIZER = 121  # a worker whose initializer raised
 INITIALIZER_FAILED = "A worker's initializer raised; the traceback went to the worker's log"
@@ -78,13 +83,15 @@ def worker_died(pid: int, status: int, rss_bytes: int, task: str, corrupt: bool)
 def _remote_cause(text: str) -> BaseException:
     from concurrent.futures import process
 
-    return process._RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[attr-defined,no-any-return]
+    remote: Any = process._RemoteTraceback
+    cause: BaseException = remote(f'\n"""\n{text}"""')
+    return cause
 
 
 def rebuild(described: bytes) -> BaseException:
     """The exception that a worker described (allcores._worker.describe)."""
     if not described:
-        return RuntimeError("the task failed in its worker; memory ran out there before it could say how")
+        return MemoryError("the task's worker has no memory left, not even to say more")
     import pickle
 
     pickled, name, text, traceback = marshal.loads(described)
@@ -96,6 +103,8 @@ def rebuild(described: bytes) -> BaseException:
     except BaseException as reason:
         if isinstance(reason, KeyboardInterrupt):
             raise
-        exception = RuntimeError(f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})")
+        exception = RuntimeError(
+            f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})"
+        )
     exception.__cause__ = _remote_cause(traceback)
     return exception

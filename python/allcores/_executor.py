@@ -5,39 +5,79 @@ What is done for each task is C (src/ext); here is what is done for each pool.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import _base
+from _weakref import ref
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from allcores import _ext, _spawn
+from allcores._late import join
 from allcores._outcomes import Outcomes
 from allcores._state import PoolState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Executor
+    from concurrent.futures import Future as BaseFuture
+    from typing import Any, Literal, TypeVar
+
     from allcores._manager import Manager
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
+    class _FutureBase(_ext.FutureCore[T], BaseFuture[T]):
+        pass
+
+    class _ExecutorBase(_ext.ExecutorCore, Executor):
+        pass
+else:
+    _FutureBase = _ext.FutureCore
+    _ExecutorBase = _ext.ExecutorCore
+
+MOST_OF_RANGE = 1 << 32
 GRACE = 0.3  # seconds that running tasks get after Ctrl-C
 
 
-class Future(_ext.FutureCore[T] if TYPE_CHECKING else _ext.FutureCore, _base.Future):  # type: ignore[misc,type-arg]
+def _inherited(name: str) -> Any:
+    """A method of concurrent.futures.Future, which is imported when it is called."""
+
+    def method(self: Any, *args: Any) -> Any:
+        from concurrent.futures import _base
+
+        return getattr(_base.Future, name)(self, *args)
+
+    method.__name__ = name
+    return method
+
+
+class Future(_FutureBase["Any"] if TYPE_CHECKING else _FutureBase):  # type: ignore[misc]
     """A concurrent.futures.Future whose result stands in shared memory until it is asked for."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        for _name in (
+            "set_result",
+            "set_exception",
+            "set_running_or_notify_cancel",
+            "_invoke_callbacks",
+            "__repr__",
+        ):
+            locals()[_name] = _inherited(_name)
+        del _name
+
+        def __class_getitem__(cls, item):
+            from types import GenericAlias
+
+            return GenericAlias(cls, item)
 
     def _callback_failed(self, callback: object) -> None:
+        from concurrent.futures import _base
+
         _base.LOGGER.exception("exception calling callback for %r", self)
 
 
-class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
+class ProcessPoolExecutor(_ExecutorBase):
     """Runs calls in worker processes; concurrent.futures.ProcessPoolExecutor with a C engine.
 
     Args:
@@ -84,6 +124,7 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         self._state = PoolState(strict=on_crash == "break")
         self._shutdown_lock = threading.Lock()
         self._executor_manager_thread: Manager | None = None
+        _refuse_while_main_loads()
         if not self._fork:
             _spawn.zygote()  # comes up while the caller goes on
 
@@ -130,7 +171,7 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         """Make the engine, at the first task. Raises RuntimeError after shutdown."""
         from allcores._functions import Functions
         from allcores._manager import Manager
-        from allcores._pickling import Reach
+        from allcores._reach import Reach
 
         with self._shutdown_lock:
             if self._state.shut:
@@ -144,10 +185,11 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
             functions = Functions(engine, reach, self._state)
             self._function_keys = functions
             self._functions = functions.fixed
-            manager = Manager(self, engine, self._state, self._forker(engine) if self._fork else None)
+            fork = self._forker(engine) if self._fork else None
+            manager = Manager(self, engine, self._state, fork, lambda ended: _live.pop(ended, None))
+            _live[manager] = ref(self), self._state
             manager.start()
             self._executor_manager_thread = manager
-            _live[manager] = weakref.ref(self), self._state
             if self._fork:
                 engine.start(self._max_workers)
                 self._started = self._max_workers
@@ -214,7 +256,9 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         chunk = 0 if chunksize == "auto" else chunksize
         results: Iterator[T]
         if buffersize is None:
-            rows = list(iterables[0]) if len(iterables) == 1 else list(zip(*iterables, strict=False))
+            rows: Any = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
+            if type(rows) is not range or len(rows) > MOST_OF_RANGE:  # of a range only the ends are sent
+                rows = list(rows)
             results = self._map(fn, rows, len(iterables), chunk, timeout)
         else:
             results = self._lazy_map(fn, iterables, chunk or 1, buffersize, timeout)
@@ -225,19 +269,26 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         return results
 
     def _lazy_map(
-        self, fn: Callable[..., T], iterables: tuple[Iterable[Any], ...], chunk: int, ahead: int, timeout: float | None
+        self,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        chunk: int,
+        ahead: int,
+        timeout: float | None,
     ) -> Iterator[T]:
         import time
 
         end = None if timeout is None else time.monotonic() + timeout
         source = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables, strict=False)
-        executor = weakref.ref(self)
+        executor = ref(self)
 
         def send() -> Any:
             pool = executor()
             rows = list(islice(source, chunk)) if pool is not None else []
             left = None if end is None else end - time.monotonic()
             return pool._map(fn, rows, len(iterables), chunk, left) if pool is not None and rows else None
+
+        from collections import deque
 
         sent = deque(part for part in (send() for _ in range(ahead)) if part is not None)
 
@@ -270,7 +321,6 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
                 engine.wake()
         if manager is not None and wait and manager is not threading.current_thread():
             manager.join()
-            _live.pop(manager, None)
             self._executor_manager_thread = None
 
     def terminate_workers(self) -> None:
@@ -285,11 +335,16 @@ class ProcessPoolExecutor(_ext.ExecutorCore, _base.Executor):
         processes = dict(self._processes or {})
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes.values():
-            with contextlib.suppress(ProcessLookupError, ValueError):
+            try:
                 if process.is_alive():
                     end(process)
+            except (ProcessLookupError, ValueError):  # it has ended by itself
+                pass
 
-    def __exit__(self, kind: Any, value: Any, traceback: Any) -> bool | None:
+    def __enter__(self) -> ProcessPoolExecutor:
+        return self
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> Literal[False]:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             interrupt(self._state)
         self.shutdown(wait=True)
@@ -325,8 +380,17 @@ def interrupt(state: PoolState) -> None:
 
 # --- the end of the interpreter: pools that are still there finish what they have, as the standard ones do
 
-_live: weakref.WeakKeyDictionary[Manager, tuple[Any, PoolState]] = weakref.WeakKeyDictionary()
+_live: dict[Manager, tuple[Any, PoolState]] = {}
 _exiting = False
+
+
+def _refuse_while_main_loads() -> None:
+    worker = sys.modules.get("allcores._worker")
+    if worker is not None and worker.loading_main:
+        raise RuntimeError(
+            "a worker runs the main module to find a function that cannot be sent by value, and the module starts a "
+            'pool as it is run: put that under if __name__ == "__main__":'
+        )
 
 
 def _refuse_at_exit() -> None:
@@ -358,3 +422,5 @@ def _in_child() -> None:
 # threading's hook is the only one that runs before the interpreter waits for its threads.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 os.register_at_fork(after_in_child=_in_child)
+join(Future, "Future")
+join(ProcessPoolExecutor, "Executor")

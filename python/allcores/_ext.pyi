@@ -67,10 +67,10 @@ class MapIterator(Iterator[T]):
 
 class ExecutorCore:
     _engine: Engine | None
-    _functions: dict[Any, int] | None
+    _functions: dict[Any, int | tuple[Any, ...]] | None
     _started: int
     _max_workers: int
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Any: ...
     def _map(
-        self, fn: Callable[..., T], rows: list[Any], arity: int, chunk: int, timeout: float | None, /
+        self, fn: Callable[..., T], rows: list[Any] | range, arity: int, chunk: int, timeout: float | None, /
     ) -> MapIterator[T]: ...

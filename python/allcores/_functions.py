@@ -6,17 +6,22 @@ costs 50 us, so it is left out while everything that the function refers to is t
 
 from __future__ import annotations
 
-import weakref
+import sys
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from allcores import _ext
+from allcores._reach import name_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from allcores._pickling import Reach
+    from collections.abc import Iterator
+    from typing import Any
+
+    from allcores._reach import Reach
     from allcores._state import PoolState
 
 LARGE_CAPTURE = 1 << 20  # bytes of a function from which on its user is told
+MOST_WATCHED = 64  # functions by value that are kept alive, since nothing they refer to can change
 MOST_BY_VALUE = 4096  # functions kept for the workers; more travel with their tasks
 _FIXED = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis), range, CodeType, ModuleType)
 
@@ -30,46 +35,54 @@ def _names(code: CodeType) -> set[str]:
     return names
 
 
-def _parts(function: FunctionType) -> list[Any]:
-    """Everything that the function takes along."""
-    parts: list[Any] = [function.__code__, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+def _is_fixed(value: Any) -> bool:
+    """Whether the value cannot change without changing its identity."""
+    kind = type(value)
+    if kind is tuple:
+        return all(_is_fixed(item) for item in value)
+    return (
+        kind in _FIXED
+        or kind is BuiltinFunctionType
+        or (isinstance(value, type) and value.__module__ != "__main__")
+    )
+
+
+def _reached(function: FunctionType) -> Iterator[tuple[Any, Any, Any]]:
+    """(holder, name, value) of everything that the function takes along; NotImplemented stands for nothing."""
+    yield (
+        function,
+        function.__code__,
+        NotImplemented if function.__defaults__ is None else function.__defaults__,
+    )
     for cell in function.__closure__ or ():
         try:
-            parts.append(cell.cell_contents)
+            yield cell, None, cell.cell_contents
         except ValueError:
-            parts.append(None)
+            yield cell, None, NotImplemented
     scope = function.__globals__
-    parts += [scope[name] for name in sorted(_names(function.__code__)) if name in scope]
-    return parts
+    for name in sorted(_names(function.__code__)):
+        yield scope, name, scope.get(name, NotImplemented)
 
 
-def fingerprint(function: FunctionType, seen: set[int] | None = None) -> tuple[Any, ...] | None:
-    """What decides the function's meaning, if nothing of it can change without changing identity; else None."""
+def watches(function: FunctionType, seen: set[int] | None = None) -> list[Any] | None:
+    """What decides the function's meaning, as a flat list of holder, name and value; None if any of it can change
+    without changing identity. While it holds (src/ext/executor.c looks) the function need not be pickled anew."""
     seen = seen or {id(function)}
-    if function.__dict__:
+    if function.__dict__ or function.__kwdefaults__:
         return None
-    print_: list[Any] = []
-    for part in _parts(function):
-        if isinstance(part, FunctionType):
-            if id(part) not in seen:
-                seen.add(id(part))
-                inner = fingerprint(part, seen)
+    flat: list[Any] = []
+    for holder, name, value in _reached(function):
+        flat += (holder, name, value)
+        if isinstance(value, FunctionType):
+            if id(value) not in seen:
+                seen.add(id(value))
+                inner = watches(value, seen)
                 if inner is None:
                     return None
-                print_.append(inner)
-        elif type(part) not in _FIXED and type(part) is not BuiltinFunctionType:
-            if not (isinstance(part, type) and part.__module__ != "__main__"):
-                return None
-        print_.append(part)
-    return tuple(print_)
-
-
-def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    if len(a) != len(b):
-        return False
-    return all(
-        _same(x, y) if isinstance(x, tuple) and isinstance(y, tuple) else x is y for x, y in zip(a, b, strict=True)
-    )
+                flat += inner
+        elif value is not NotImplemented and not _is_fixed(value):
+            return None
+    return flat
 
 
 class Functions:
@@ -79,19 +92,18 @@ class Functions:
         self._engine = engine
         self._reach = reach
         self._state = state
-        self.fixed: dict[Any, int] = {}  # those by name; src/ext/executor.c looks here first
+        # Key of those by name; (key, *watches) of those by value. src/ext/executor.c looks here first.
+        self.fixed: dict[Any, int | tuple[Any, ...]] = {}
         self._by_stream: dict[bytes, int] = {}
-        self._prints: weakref.WeakKeyDictionary[FunctionType, tuple[tuple[Any, ...], int]] = weakref.WeakKeyDictionary()
+        self._watched: list[FunctionType] = []  # those by value that are in `fixed`
 
     def key(self, fn: Any) -> int:
         """The key under which workers find fn; 0: it must travel with each task. Raises what pickling raises."""
-        from allcores import _pickling
-
         if not isinstance(fn, FunctionType | BuiltinFunctionType) and type(fn) is not type:
             return 0
         if isinstance(fn, BuiltinFunctionType) and not isinstance(fn.__self__, ModuleType | type(None)):
             return 0
-        name = _pickling.name_of(fn, self._reach)
+        name = name_of(fn, self._reach)
         if name is not None:
             key = self._engine.share(_ext.BY_NAME, name.encode())
             self._state.names[key] = name.replace(":", ".")
@@ -100,13 +112,16 @@ class Functions:
         return self._by_value(fn) if isinstance(fn, FunctionType) else 0
 
     def _by_value(self, fn: FunctionType) -> int:
-        known = self._prints.get(fn)
-        print_ = fingerprint(fn)
-        if known is not None and print_ is not None and _same(known[0], print_):
-            return known[1]
+        self.fixed.pop(fn, None)
         key = self._key_of(fn)
-        if print_ is not None and key:
-            self._prints[fn] = (print_, key)
+        watched = watches(fn) if key and fn not in self.fixed else None
+        if watched is not None:
+            if len(self._watched) >= MOST_WATCHED:
+                for old in self._watched:
+                    self.fixed.pop(old, None)
+                self._watched.clear()
+            self._watched.append(fn)
+            self.fixed[fn] = (key, *watched)
         return key
 
     def _key_of(self, fn: FunctionType) -> int:
@@ -129,14 +144,19 @@ class Functions:
     def _by_main_name(self, fn: FunctionType, label: str, reason: Exception) -> int:
         """By value it will not go: a function of __main__ can be had by running the main module in the worker."""
         if fn.__module__ != "__main__" or "<locals>" in fn.__qualname__ or "<lambda>" in fn.__qualname__:
-            reason.add_note(f"allcores: {label} cannot be reached by name in a worker, and not sent by value either")
+            reason.add_note(
+                f"allcores: {label} cannot be reached by name in a worker, and not sent by value either"
+            )
             raise reason
         if self._state.main is None:
-            reason.add_note(f"allcores: {label} cannot be sent by value, and there is no main module to find it in")
+            reason.add_note(
+                f"allcores: {label} cannot be sent by value, and there is no main module to find it in"
+            )
             raise reason
-        key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}".encode())
+        sys.modules.setdefault("__mp_main__", sys.modules["__main__"])  # what workers call it
+        key = self._engine.share(_ext.BY_NAME, f"__main__:{fn.__qualname__}\0{reason}".encode())
         self._state.names[key] = label
-        self._state.by_main_name[key] = str(reason)
+        self.fixed[fn] = key
         return key
 
 

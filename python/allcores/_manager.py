@@ -5,34 +5,43 @@ It sleeps in the engine without the GIL and is not on the way of a result that s
 
 from __future__ import annotations
 
+import _signal
 import errno
 import os
 import threading
-import weakref
-from typing import TYPE_CHECKING, Any
+from _weakref import ref
 
 from allcores import _ext
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from allcores._state import PoolState
 
 IDLE_DEATHS = 3  # workers that die in a row without ever having had a task: the pool is broken
+KILLED = 0.01  # what counts of such a death where somebody else killed the worker
 
 
 class Manager(threading.Thread):
     """Runs until the pool was shut down and its workers are gone."""
 
     def __init__(
-        self, executor: object, engine: _ext.Engine, state: PoolState, fork: Callable[[], Any] | None
+        self,
+        executor: object,
+        engine: _ext.Engine,
+        state: PoolState,
+        fork: Callable[[], Any] | None,
+        ended: Callable[[Manager], object],
     ) -> None:
         super().__init__(name="allcores-manager")
         self._engine = engine
         self._state = state
+        self._ended = ended  # called with this thread when it is done
         self._fork = fork  # makes a started multiprocessing process
-        self._idle_deaths = 0
-        self._executor = weakref.ref(executor, lambda _: engine.wake())
+        self._idle_deaths = 0.0
+        self._executor = ref(executor, lambda _: engine.wake())
 
     def run(self) -> None:
         """The thread's body."""
@@ -53,6 +62,7 @@ class Manager(threading.Thread):
             self._on_death(*death)
         self._state.close()
         del self._engine
+        self._ended(self)
 
     def _make_worker(self) -> None:
         assert self._fork is not None
@@ -67,9 +77,9 @@ class Manager(threading.Thread):
         finally:
             self._engine.fork_done(pid, pidfd)
 
-    def _on_death(self, kind: int, worker: int, pid: int, status: int, rss: int, error: int, ticket: int) -> None:
-        from allcores import _errors
-
+    def _on_death(
+        self, kind: int, worker: int, pid: int, status: int, rss: int, error: int, ticket: int
+    ) -> None:
         if kind == _ext.DEATH_NO_WORKERS:
             reason = os.strerror(-error) if error < 0 else "they died"
             self._state.break_pool(f"no worker process could be started: {reason}")
@@ -79,11 +89,18 @@ class Manager(threading.Thread):
             process.join(1)
         if kind != _ext.DEATH_CRASH or self._state.shut:
             return
-        self._idle_deaths = 0 if ticket else self._idle_deaths + 1
+        from allcores import _errors
+
+        killed = status & 0x7F in (_signal.SIGKILL, _signal.SIGTERM)
+        self._idle_deaths = 0 if ticket else self._idle_deaths + (KILLED if killed else 1)
         words = _errors.ending(status)[2]
         if status == _errors.EXIT_INITIALIZER << 8:
             self._state.break_pool(_errors.INITIALIZER_FAILED)
         elif self._state.strict:
-            self._state.break_pool(f"worker process {pid} {words}: a process in the pool was terminated abruptly")
+            self._state.break_pool(
+                f"worker process {pid} {words}: a process in the pool was terminated abruptly"
+            )
         elif self._idle_deaths >= IDLE_DEATHS:
-            self._state.break_pool(f"{IDLE_DEATHS} workers died before they had a task; the last, {pid}, {words}")
+            self._state.break_pool(
+                f"workers keep dying before they have had a task; the last, {pid}, {words}"
+            )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from allcores._state import PoolState
 
 
@@ -24,6 +25,7 @@ class Outcomes:
     def raised(self, described: bytes) -> BaseException:
         """The call raised."""
         exception: BaseException = _errors().rebuild(described)
+        return exception
 
     def unreadable_task(self, described: bytes) -> BaseException:
         """The function or its arguments could not be unpickled in the worker."""
@@ -41,19 +43,26 @@ class Outcomes:
         """The worker that ran it is dead."""
         if status == _errors().EXIT_INITIALIZER << 8:
             self._state.break_pool(_errors().INITIALIZER_FAILED)
-            return _errors().BrokenProcessPool(_errors().INITIALIZER_FAILED)
+            return self._broken_pool(_errors().INITIALIZER_FAILED)
         task = self._state.names.get(key, "")
-        exception = _errors().worker_died(pid, status, rss_bytes, task, bool(corrupt))
+        exception: BaseException = _errors().worker_died(pid, status, rss_bytes, task, bool(corrupt))
         if self._state.strict:
             self._state.break_pool(str(exception))
         return exception
 
     def broken(self) -> BaseException:
         """The pool is broken, so whatever was not done will not be."""
-        return _errors().BrokenProcessPool(self._state.broken or "A process pool without workers: none could be started")
+        return self._broken_pool(
+            str(self._state.broken or "A process pool without workers: none could be started")
+        )
+
+    @staticmethod
+    def _broken_pool(text: str) -> BaseException:
+        exception: BaseException = _errors().BrokenProcessPool(text)
+        return exception
 
     def _broken_by(self, text: str, cause: BaseException) -> BaseException:
-        exception = _errors().BrokenProcessPool(f"{text}: {cause!r}")
+        exception = self._broken_pool(f"{text}: {cause!r}")
         exception.__cause__ = cause
         if self._state.strict:
             self._state.break_pool(str(exception))

@@ -10,10 +10,14 @@ import array
 import io
 import pickle
 import sys
-from types import FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from allcores._reach import Reach, name_of
+
 LARGE = 1 << 14  # bytes from which on a buffer travels out of band
+_TREES = (list, tuple, dict)
+_SWAPPED = frozenset((*_TREES, bytes, bytearray))
 
 
 class _NeedsValue(Exception):
@@ -56,46 +60,15 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
     return file.getvalue()
 
 
-# --- by name?
-
-
-def name_of(thing: Any, reach: Reach | None) -> str | None:
-    """ "module:qualname" where that finds the same object in the other process, else None."""
-    module = getattr(thing, "__module__", None)
-    path = getattr(thing, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(path, str) or "<locals>" in path:
-        return None
-    holder: Any = sys.modules.get(module)
-    if holder is None or (module != "__main__" and getattr(holder, "__spec__", None) is None):
-        return None
-    found = holder
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    if found is not thing:
-        return None
-    if module == "__main__" and reach is not None and not reach.has_main(thing):
-        return None
-    return f"{module}:{path}"
-
-
-class Reach:
-    """What one pool's workers can reach by name, and the functions that it was given by value."""
-
-    def __init__(self, fork: bool) -> None:
-        main = vars(sys.modules["__main__"]) if fork else {}
-        self._main = {id(value): name for name, value in main.items() if callable(value)}
-
-    def has_main(self, thing: Any) -> bool:
-        """Whether workers have this object of __main__: forked ones, if it was there when the pool began."""
-        return id(thing) in self._main
-
-
 # --- reducers
 
 
 def _as_memoryview(data: Any, form: str, shape: tuple[int, ...]) -> memoryview:
-    view = memoryview(data)
-    return view.cast("B").cast(form, shape) if shape and (form, shape) != ("B", (len(view),)) else view  # type: ignore[call-overload,no-any-return]
+    view: Any = memoryview(data)
+    if shape and (form, shape) != ("B", (len(view),)):
+        view = view.cast("B").cast(form, shape)
+    made: memoryview = view
+    return made
 
 
 def _as_array(code: str, data: Any) -> array.array[Any]:
@@ -131,25 +104,32 @@ def _swap(value: Any, seen: dict[int, Any], depth: int) -> Any:
         if len(value) < LARGE:
             return value
         return seen.setdefault(id(value), _Large(value))
-    if depth == 0 or kind not in (list, tuple, dict) or len(value) > 1000:
+    if depth == 0 or kind not in _TREES or len(value) > 1000:
         return value
     if id(value) in seen:
         return seen[id(value)]
-    seen[id(value)] = value  # a cycle ends here
-    if kind is dict:
-        items = {key: _swap(item, seen, depth - 1) for key, item in value.items()}
-        changed = any(items[key] is not item for key, item in value.items())
+    members = list(value.values()) if kind is dict else value
+    for item in members:
+        if type(item) in _SWAPPED:
+            break
     else:
-        items = kind(_swap(item, seen, depth - 1) for item in value)
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-    if changed:
-        seen[id(value)] = items
+        return value
+    seen[id(value)] = value  # a cycle ends here
+    swapped = [_swap(item, seen, depth - 1) for item in members]
+    for new, old in zip(swapped, members, strict=True):
+        if new is not old:
+            seen[id(value)] = dict(zip(value, swapped, strict=True)) if kind is dict else kind(swapped)
+            break
     return seen[id(value)]
 
 
 def _reduce_buffer(thing: Any, out_of_band: bool) -> Any:
     if not out_of_band:
-        return NotImplemented if type(thing) is not memoryview else (_as_memoryview, (thing.tobytes(), thing.format, thing.shape))
+        return (
+            NotImplemented
+            if type(thing) is not memoryview
+            else (_as_memoryview, (thing.tobytes(), thing.format, thing.shape))
+        )
     if type(thing) is memoryview:
         return _reduce_memoryview(thing)
     if type(thing) is array.array and len(thing) * thing.itemsize >= LARGE:
@@ -193,6 +173,27 @@ def _value_pickler() -> Any:
     if _VALUE_PICKLER is not None:
         return _VALUE_PICKLER
     import cloudpickle
+    from cloudpickle import cloudpickle as parts
+
+    from allcores import _rebuild
+
+    def reduce_part(thing: Any) -> Any:
+        """What functions consist of; NotImplemented for the rest."""
+        kind = type(thing)
+        if kind is CodeType:
+            return _rebuild.code, parts._code_reduce(thing)[1]
+        if kind is CellType:
+            try:
+                return _rebuild.cell, (thing.cell_contents,)
+            except ValueError:
+                return _rebuild.cell, ()
+        if (
+            isinstance(thing, ModuleType)
+            and sys.modules.get(thing.__name__) is thing
+            and thing.__name__ != "__main__"
+        ):
+            return _rebuild.module, (thing.__name__,)
+        return NotImplemented
 
     class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         reach: Reach | None = None
@@ -206,7 +207,11 @@ def _value_pickler() -> Any:
                 return NotImplemented  # forked workers and the way back
             if kind is FunctionType and thing.__module__ == "__main__" and name_of(thing, self.reach):
                 return NotImplemented
-            reduced = super().reducer_override(thing)
+            reduced = reduce_part(thing)
+            if reduced is NotImplemented:
+                reduced = super().reducer_override(thing)
+            if isinstance(reduced, tuple) and reduced[0] is parts._make_function:
+                return (_rebuild.function, *reduced[1:5], _rebuild.fill)
             if isinstance(thing, type) and thing.__module__ == "__main__" and isinstance(reduced, tuple):
                 return (_make_main_class, (reduced[0], thing.__qualname__, *reduced[1]), *reduced[2:])
             return reduced

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from typing import Any
+from _thread import allocate_lock
 
 from allcores import _ext
 
-MARK = "ALLCORES_ZYGOTE"  # in the environment of a zygote: whoever finds it and is none must not start another
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-_lock = threading.Lock()
+MARK = (
+    "ALLCORES_ZYGOTE"  # in the environment of a zygote: whoever finds it and is none must not start another
+)
+
+_lock = allocate_lock()
 _current: _Running | None = None
 
 
@@ -56,10 +61,24 @@ def zygote() -> _ext.Zygote:
         return _current.handle
 
 
+_PLAIN_FINDERS = ("BuiltinImporter", "FrozenImporter", "PathFinder", "LateFinder")
+
+
+def needs_site() -> bool:
+    """Whether site has set up more than paths: import hooks of editable installs, sitecustomize."""
+    if sys.flags.no_site:
+        return False
+    finders = [getattr(finder, "__name__", "") for finder in sys.meta_path]
+    custom = "sitecustomize" in sys.modules or "usercustomize" in sys.modules
+    return custom or any(name not in _PLAIN_FINDERS for name in finders)
+
+
 def _flags() -> list[str]:
     """The interpreter's own options that matter to a worker."""
     flags = sys.flags
-    options = ["-S", "-s", "-P"]
+    options = ["-s", "-P"]
+    if not needs_site():
+        options.append("-S")
     if flags.ignore_environment:
         options.append("-E")
     if flags.optimize:
@@ -92,7 +111,9 @@ def _start() -> _Running:
         )
     except OSError as error:
         os.close(ours)
-        raise RuntimeError(f"the Python for worker processes, {sys.executable}, does not start: {error}") from error
+        raise RuntimeError(
+            f"the Python for worker processes, {sys.executable}, does not start: {error}"
+        ) from error
     finally:
         os.close(theirs)
         if moved != theirs:
@@ -103,7 +124,7 @@ def _start() -> _Running:
 def _forget() -> None:
     """In a forked child: the zygote is the parent's."""
     global _current, _lock
-    _lock = threading.Lock()
+    _lock = allocate_lock()
     _inherited.append(_current)  # not freed: its socket is shared with the parent
     _current = None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _signal
 import os
-import signal
-import threading
-from typing import TYPE_CHECKING, Any
+from _thread import allocate_lock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from allcores._ext import Engine
 
 
@@ -20,12 +22,11 @@ class PoolState:
         self.shut = False
         self.engine: Engine | None = None
         self.main: tuple[str, str] | None = None  # how workers find the main module
-        self.by_main_name: dict[int, str] = {}  # functions by name of __main__, and why
         self.names: dict[int, str] = {}  # key of a shared function -> what to call it
         self.statuses: dict[int, int] = {}  # pid -> wait status of workers that are gone
         self.forked: dict[int, Any] = {}  # pid -> multiprocessing's process, in the fork context
         self.fds: tuple[int, ...] = ()  # ours, handed on to workers
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
 
     def break_pool(self, why: str) -> None:
         """Fail everything that is not done, now and from now on, and end the workers."""
@@ -36,7 +37,7 @@ class PoolState:
         engine = self.engine
         if engine is not None:
             engine.break_()
-            engine.kill(-1, signal.SIGTERM)
+            engine.kill(-1, _signal.SIGTERM)
             engine.shutdown()
             engine.wake()
 

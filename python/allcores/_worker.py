@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, Any
-
 import _signal
 import marshal
+import os
+import sys
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from allcores._ext import Engine, Worker
 
 EXIT_INITIALIZER = 121
 _main_source: tuple[str, str] | None = None  # how the parent's __main__ is found: ("module" or "path", which)
 _passed: tuple[int, ...] = ()
+loading_main = False  # no pool may be made meanwhile
 
 
 def main(worker: Worker) -> int:
@@ -36,7 +37,9 @@ def main(worker: Worker) -> int:
         return 130
 
 
-def forked(engine: Engine, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], cap: int) -> None:
+def forked(
+    engine: Engine, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], cap: int
+) -> None:
     """The body of a worker of the fork context: multiprocessing has made the process."""
     from allcores import _ext
 
@@ -47,7 +50,9 @@ def forked(engine: Engine, initializer: Callable[..., object] | None, initargs: 
     sys.exit(serve(worker, initializer, initargs, 0))
 
 
-def serve(worker: Worker, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], most: int) -> int:
+def serve(
+    worker: Worker, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], most: int
+) -> int:
     """Initializer, then tasks until the pool ends or `most` are done; returns the exit code."""
     if initializer is not None:
         try:
@@ -80,7 +85,7 @@ def _take_over(config: dict[str, Any]) -> None:
     except OSError:  # gone meanwhile: stay where the zygote was started
         pass
     sys.modules["__main__"] = type(sys)("__main__")
-    if config["site"]:
+    if config["site"] and sys.flags.no_site:
         import site
 
         path = sys.path[:]
@@ -88,10 +93,12 @@ def _take_over(config: dict[str, Any]) -> None:
         sys.path[:] = path
     if config["warnings"] is not None:
         _warning_filters(config["warnings"])
-    if config["authkey"] is not None:
-        from multiprocessing import process
+    if (authkey := config["authkey"]) is not None:
+        from allcores._late import after_import
 
-        process.current_process().authkey = config["authkey"]
+        after_import(
+            "multiprocessing.process", lambda process: setattr(process.current_process(), "authkey", authkey)
+        )
     _line_buffered()
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
@@ -107,7 +114,7 @@ def _environment(wanted: dict[bytes, bytes]) -> None:
 def _line_buffered() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, write_through=False)  # so with -u too
 
 
 def _warning_filters(filters: list[tuple[str, str | None, int, str, str, str | None, int, int]]) -> None:
@@ -128,7 +135,9 @@ def _warning_filters(filters: list[tuple[str, str | None, int, str, str, str | N
             line,
         )
         warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
-    warnings.simplefilter("default", _NoSuchWarning, append=True)  # tells the C side that the list has changed
+    warnings.simplefilter(
+        "default", _NoSuchWarning, append=True
+    )  # tells the C side that the list has changed
 
 
 class _NoSuchWarning(Warning):
@@ -150,7 +159,19 @@ def _cap_threads(most: int) -> None:
 
 
 def resolve(name: str) -> Any:
-    """The object of "module:qualified.name"."""
+    """The object of "module:qualified.name"; behind a NUL stands why it did not come by value."""
+    name, _, reason = name.partition("\0")
+    try:
+        return _resolved(name)
+    except Exception as error:
+        if reason:
+            error.add_note(
+                f"allcores: {name} was looked for by name, since it cannot be sent by value: {reason}"
+            )
+        raise
+
+
+def _resolved(name: str) -> Any:
     module, _, path = name.partition(":")
     if module == "__main__":
         _load_main(path)
@@ -163,24 +184,34 @@ def resolve(name: str) -> Any:
 
 def rebuild(stream: bytes) -> Any:
     """A function that came by value."""
-    import pickle
+    from _pickle import loads
 
-    return pickle.loads(stream)
+    return loads(stream)
 
 
 def describe(exception: BaseException) -> bytes:
     """An exception as bytes: pickled if that works, else what can be said of it; with its traceback."""
-    import pickle
-    import traceback
-
-    lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
-    text = "".join(lines)
     name = type(exception).__qualname__
     try:
-        pickled = _pickled(exception)
+        pickled = b"cbuiltins\nMemoryError\n)R." if type(exception) is MemoryError else _pickled(exception)
     except BaseException as reason:
-        pickled = pickle.dumps(RuntimeError(f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"))
-    return marshal.dumps((pickled, name, _text(exception), text))
+        import pickle
+
+        pickled = pickle.dumps(
+            RuntimeError(
+                f"the task raised {name}: {_text(exception)} (which cannot be pickled: {_text(reason)})"
+            )
+        )
+    return marshal.dumps((pickled, name, _text(exception), _traceback(exception)))
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        import traceback
+
+        return "".join(traceback.format_exception(exception))
+    except MemoryError:
+        return f"{type(exception).__qualname__}, and no memory for the traceback\n"
 
 
 def _pickled(exception: BaseException) -> bytes:
@@ -198,6 +229,7 @@ def _text(exception: BaseException) -> str:
 
 def _load_main(path: str) -> None:
     """Run the parent's main module as multiprocessing's children do, for a name that can be had no other way."""
+    global loading_main
     main = sys.modules["__main__"]
     if hasattr(main, path.partition(".")[0]) or _main_source is None:
         return
@@ -205,7 +237,12 @@ def _load_main(path: str) -> None:
 
     kind, where = _main_source
     run = runpy.run_module if kind == "module" else runpy.run_path
-    main.__dict__.update(run(where, run_name="__mp_main__"))
+    loading_main = True
+    try:
+        main.__dict__.update(run(where, run_name="__mp_main__"))
+    finally:
+        loading_main = False
+    sys.modules["__mp_main__"] = main
 
 
 class PassedFd:

@@ -5,33 +5,28 @@
 #include "ext/ext.h"
 
 struct buffer {
-    PyObject_HEAD
-    struct ac_block *block;
+    PyObject_HEAD struct ac_block *block;
     void *data;
     Py_ssize_t size;
 };
 
-static int buffer_get(PyObject *self, Py_buffer *view, int flags)
-{
+static int buffer_get(PyObject *self, Py_buffer *view, int flags) {
     struct buffer *buffer = (struct buffer *)self;
     return PyBuffer_FillInfo(view, self, buffer->data, buffer->size, 0, flags);
 }
 
-static void buffer_dealloc(PyObject *self)
-{
+static void buffer_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     ac_block_unref(((struct buffer *)self)->block);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-static Py_ssize_t buffer_length(PyObject *self)
-{
+static Py_ssize_t buffer_length(PyObject *self) {
     return ((struct buffer *)self)->size;
 }
 
-PyObject *ac__buffer_new(struct ac__state *state, struct ac_block *block, const struct ac_view *view)
-{
+PyObject *ac__buffer_new(struct ac__state *state, struct ac_block *block, const struct ac_view *view) {
     struct buffer *buffer = (struct buffer *)state->buffer_type->tp_alloc(state->buffer_type, 0);
     if (!buffer)
         return NULL;
@@ -42,8 +37,7 @@ PyObject *ac__buffer_new(struct ac__state *state, struct ac_block *block, const 
     return (PyObject *)buffer;
 }
 
-PyTypeObject *ac__buffer_type_make(PyObject *module)
-{
+PyTypeObject *ac__buffer_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
         {Py_tp_dealloc, buffer_dealloc},
         {Py_bf_getbuffer, buffer_get},

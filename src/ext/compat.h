@@ -54,8 +54,7 @@
 #endif
 
 /* --- small integers without a call */
-static inline int ac__long_small(PyObject *value, long long *ret_value)
-{
+static inline int ac__long_small(PyObject *value, long long *ret_value) {
 #if PY_VERSION_HEX >= 0x030C0000
     if (PyUnstable_Long_IsCompact((PyLongObject *)value)) {
         *ret_value = (long long)PyUnstable_Long_CompactValue((PyLongObject *)value);
@@ -76,8 +75,7 @@ static inline PyObject *ac__dict_ref(PyObject *dict, PyObject *key) /* new refer
     return value;
 }
 #else
-static inline PyObject *ac__dict_ref(PyObject *dict, PyObject *key)
-{
+static inline PyObject *ac__dict_ref(PyObject *dict, PyObject *key) {
     PyObject *value = NULL;
     return PyDict_GetItemRef(dict, key, &value) < 0 ? NULL : value;
 }

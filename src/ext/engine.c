@@ -8,20 +8,18 @@
 
 #include <string.h>
 
-struct ac__engine *ac__engine_check(struct ac__state *state, PyObject *object)
-{
+struct ac__engine *ac__engine_check(struct ac__state *state, PyObject *object) {
     if (Py_IS_TYPE(object, state->engine_type))
         return (struct ac__engine *)object;
     PyErr_SetString(PyExc_TypeError, "an Engine is expected");
     return NULL;
 }
 
-static int read_fds(PyObject *fds, struct ac_pool_options *options)
-{
+static int read_fds(PyObject *fds, struct ac_pool_options *options) {
     Py_ssize_t count = PyTuple_GET_SIZE(fds);
     if (count > AC_POOL_SPAWN_FDS) {
-        PyErr_Format(PyExc_ValueError, "initargs hold %zd file descriptors, at most %d can go to workers", count,
-                     AC_POOL_SPAWN_FDS);
+        PyErr_Format(PyExc_ValueError, "initargs hold %zd file descriptors, at most %d can go to workers",
+                     count, AC_POOL_SPAWN_FDS);
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++)
@@ -30,8 +28,7 @@ static int read_fds(PyObject *fds, struct ac_pool_options *options)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static int engine_open(struct ac__engine *engine, PyObject *zygote, PyObject *fds)
-{
+static int engine_open(struct ac__engine *engine, PyObject *zygote, PyObject *fds) {
     struct ac_pool_options options = {.respawn = true};
     if (read_fds(fds, &options) < 0)
         return -1;
@@ -52,12 +49,11 @@ static int engine_open(struct ac__engine *engine, PyObject *zygote, PyObject *fd
     return error < 0 && !ac__raise(error, "the pool's shared memory could not be made") ? -1 : 0;
 }
 
-static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
+static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"zygote", "future_class", "errors", "reach", "fds", NULL};
     PyObject *zygote, *future_class, *errors, *reach, *fds;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO!:Engine", names, &zygote, &future_class, &errors, &reach,
-                                     &PyTuple_Type, &fds))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO!:Engine", names, &zygote, &future_class, &errors,
+                                     &reach, &PyTuple_Type, &fds))
         return NULL;
     struct ac__engine *engine = (struct ac__engine *)type->tp_alloc(type, 0);
     if (!engine)
@@ -75,8 +71,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return NULL;
 }
 
-static int engine_clear(PyObject *self)
-{
+static int engine_clear(PyObject *self) {
     struct ac__engine *engine = (struct ac__engine *)self;
     Py_CLEAR(engine->watched);
     Py_CLEAR(engine->future_class);
@@ -85,8 +80,7 @@ static int engine_clear(PyObject *self)
     return 0;
 }
 
-static int engine_traverse(PyObject *self, visitproc visit, void *arg)
-{
+static int engine_traverse(PyObject *self, visitproc visit, void *arg) {
     struct ac__engine *engine = (struct ac__engine *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(engine->watched);
@@ -96,8 +90,7 @@ static int engine_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static void engine_dealloc(PyObject *self)
-{
+static void engine_dealloc(PyObject *self) {
     struct ac__engine *engine = (struct ac__engine *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
@@ -115,8 +108,7 @@ static void engine_dealloc(PyObject *self)
 
 /* --- tasks */
 
-static int submit_error(struct ac__engine *engine, int error)
-{
+static int submit_error(struct ac__engine *engine, int error) {
     if (error == -ESHUTDOWN)
         PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
     else if (error == -ECHILD)
@@ -133,9 +125,10 @@ static int submit_error(struct ac__engine *engine, int error)
     return -1;
 }
 
-int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t items, bool more, uint64_t *ret_ticket)
-{
-    struct ac_task_out task = {.kind = out->kind, .count = out->count, .parts = out->parts, .items = items, .more = more};
+int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t items, bool more,
+                    uint64_t *ret_ticket) {
+    struct ac_task_out task = {
+        .kind = out->kind, .count = out->count, .parts = out->parts, .items = items, .more = more};
     size_t total = 0;
     int error;
     for (uint32_t i = 0; i < out->count; i++)
@@ -150,8 +143,7 @@ int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t ite
     return error < 0 ? submit_error(engine, error) : 0;
 }
 
-int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *future)
-{
+int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *future) {
     PyObject *key = PyLong_FromUnsignedLongLong(ticket);
     if (!key || PyDict_SetItem(engine->watched, key, future) < 0) {
         Py_XDECREF(key);
@@ -164,16 +156,14 @@ int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *futur
     return over;
 }
 
-void ac__engine_forget(struct ac__engine *engine, uint64_t ticket)
-{
+void ac__engine_forget(struct ac__engine *engine, uint64_t ticket) {
     if (ac_pool_notify(engine->pool, ticket) != 0)
         ac_pool_release(engine->pool, ticket);
 }
 
 /* --- completions */
 
-static void tell_one(struct ac__engine *engine, uint64_t ticket)
-{
+static void tell_one(struct ac__engine *engine, uint64_t ticket) {
     PyObject *key = PyLong_FromUnsignedLongLong(ticket);
     PyObject *future = key ? ac__dict_ref(engine->watched, key) : NULL;
     if (future) {
@@ -189,8 +179,7 @@ static void tell_one(struct ac__engine *engine, uint64_t ticket)
         PyErr_WriteUnraisable((PyObject *)engine);
 }
 
-static PyObject *engine_next_done(PyObject *self, PyObject *timeout)
-{
+static PyObject *engine_next_done(PyObject *self, PyObject *timeout) {
     struct ac__engine *engine = (struct ac__engine *)self;
     struct ac_done done[256];
     int64_t deadline;
@@ -208,8 +197,7 @@ static PyObject *engine_next_done(PyObject *self, PyObject *timeout)
     return PyLong_FromLong(count < 0 ? 0 : count);
 }
 
-static PyObject *engine_next_death(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_next_death(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct ac_death death;
     if (ac_pool_next_death(((struct ac__engine *)self)->pool, &death) <= 0)
         Py_RETURN_NONE;
@@ -219,8 +207,7 @@ static PyObject *engine_next_death(PyObject *self, PyObject *Py_UNUSED(none))
 
 /* --- workers */
 
-static PyObject *engine_start(PyObject *self, PyObject *workers)
-{
+static PyObject *engine_start(PyObject *self, PyObject *workers) {
     long count = PyLong_AsLong(workers);
     if (count == -1 && PyErr_Occurred())
         return NULL;
@@ -230,32 +217,27 @@ static PyObject *engine_start(PyObject *self, PyObject *workers)
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_shutdown(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_shutdown(PyObject *self, PyObject *Py_UNUSED(none)) {
     ac_pool_shutdown(((struct ac__engine *)self)->pool);
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_cancel_queued(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_cancel_queued(PyObject *self, PyObject *Py_UNUSED(none)) {
     ac_pool_cancel_queued(((struct ac__engine *)self)->pool);
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_break(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_break(PyObject *self, PyObject *Py_UNUSED(none)) {
     ac_pool_break(((struct ac__engine *)self)->pool);
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_wake(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_wake(PyObject *self, PyObject *Py_UNUSED(none)) {
     ac_pool_wake_done(((struct ac__engine *)self)->pool);
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_join(PyObject *self, PyObject *timeout)
-{
+static PyObject *engine_join(PyObject *self, PyObject *timeout) {
     int64_t deadline;
     int error;
     if (ac__timeout_deadline(timeout, &deadline) < 0)
@@ -267,17 +249,16 @@ static PyObject *engine_join(PyObject *self, PyObject *timeout)
     return PyBool_FromLong(error == 0);
 }
 
-static PyObject *engine_workers(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_workers(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct ac_worker_info *infos = PyMem_Calloc(AC_POOL_WORKERS, sizeof *infos);
     if (!infos)
         return PyErr_NoMemory();
     int count = ac_pool_workers(((struct ac__engine *)self)->pool, infos, AC_POOL_WORKERS);
     PyObject *list = PyList_New(0);
     for (int i = 0; list && i < ac_min(count, (int)AC_POOL_WORKERS); i++) {
-        PyObject *entry = Py_BuildValue("(iiOOK)", infos[i].worker, (int)infos[i].pid,
-                                        infos[i].attached ? Py_True : Py_False, infos[i].idle ? Py_True : Py_False,
-                                        (unsigned long long)infos[i].tasks);
+        PyObject *entry = Py_BuildValue(
+            "(iiOOK)", infos[i].worker, (int)infos[i].pid, infos[i].attached ? Py_True : Py_False,
+            infos[i].idle ? Py_True : Py_False, (unsigned long long)infos[i].tasks);
         if (!entry || PyList_Append(list, entry) < 0)
             Py_CLEAR(list);
         Py_XDECREF(entry);
@@ -286,8 +267,7 @@ static PyObject *engine_workers(PyObject *self, PyObject *Py_UNUSED(none))
     return list;
 }
 
-static PyObject *engine_kill(PyObject *self, PyObject *args)
-{
+static PyObject *engine_kill(PyObject *self, PyObject *args) {
     int worker, signal;
     if (!PyArg_ParseTuple(args, "ii:kill", &worker, &signal))
         return NULL;
@@ -296,8 +276,7 @@ static PyObject *engine_kill(PyObject *self, PyObject *args)
 
 /* --- what every worker reads */
 
-static PyObject *engine_share(PyObject *self, PyObject *args)
-{
+static PyObject *engine_share(PyObject *self, PyObject *args) {
     struct ac__engine *engine = (struct ac__engine *)self;
     Py_buffer bytes;
     uint64_t key;
@@ -313,33 +292,29 @@ static PyObject *engine_share(PyObject *self, PyObject *args)
                      : PyLong_FromUnsignedLongLong(key);
 }
 
-static PyObject *engine_stats(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_stats(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct ac_pool_stats s;
     ac_pool_stats(((struct ac__engine *)self)->pool, &s);
-    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsL}", "submitted", s.submitted, "done", s.done, "died", s.died,
-                         "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued, "running", s.running,
-                         "wakes", s.wakes, "deaths", s.deaths, "spawns", s.spawns, "segment_bytes", s.segment_bytes,
-                         "bytes_in", s.bytes_in, "bytes_out", s.bytes_out, "queue_ns", (long long)s.queue_ns, "run_ns",
-                         (long long)s.run_ns);
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsL}", "submitted", s.submitted, "done", s.done, "died",
+                         s.died, "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued,
+                         "running", s.running, "wakes", s.wakes, "deaths", s.deaths, "spawns", s.spawns,
+                         "segment_bytes", s.segment_bytes, "bytes_in", s.bytes_in, "bytes_out", s.bytes_out,
+                         "queue_ns", (long long)s.queue_ns, "run_ns", (long long)s.run_ns);
 }
 
-static PyObject *engine_valid(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_valid(PyObject *self, PyObject *Py_UNUSED(none)) {
     const char *wrong = ac_pool_valid(((struct ac__engine *)self)->pool);
     return wrong ? PyUnicode_FromString(wrong) : Py_NewRef(Py_None);
 }
 
 /* --- the fork context */
 
-static PyObject *engine_fork_wanted(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *engine_fork_wanted(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct ac__forker *forker = ((struct ac__engine *)self)->forker;
     return PyBool_FromLong(forker && ac__forker_wanted(forker));
 }
 
-static PyObject *engine_fork_done(PyObject *self, PyObject *args)
-{
+static PyObject *engine_fork_done(PyObject *self, PyObject *args) {
     int pid, pidfd;
     if (!PyArg_ParseTuple(args, "ii:fork_done", &pid, &pidfd))
         return NULL;
@@ -349,14 +324,16 @@ static PyObject *engine_fork_done(PyObject *self, PyObject *args)
 
 static PyMemberDef engine_members[] = {
     {"submitted", T_ULONGLONG, offsetof(struct ac__engine, submitted), READONLY, "tasks handed in so far"},
-    {"settled", T_ULONGLONG, offsetof(struct ac__engine, settled), READONLY, "futures whose outcome was taken"},
+    {"settled", T_ULONGLONG, offsetof(struct ac__engine, settled), READONLY,
+     "futures whose outcome was taken"},
     {"reach", T_OBJECT, offsetof(struct ac__engine, reach), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyMethodDef engine_methods[] = {
     {"next_done", engine_next_done, METH_O, "Settle futures that were waited for; returns how many."},
-    {"next_death", engine_next_death, METH_NOARGS, "(kind, worker, pid, status, rss, error, ticket) or None."},
+    {"next_death", engine_next_death, METH_NOARGS,
+     "(kind, worker, pid, status, rss, error, ticket) or None."},
     {"start", engine_start, METH_O, "Ask for so many live workers."},
     {"shutdown", engine_shutdown, METH_NOARGS, "No new tasks; workers leave when the queue is empty."},
     {"cancel_queued", engine_cancel_queued, METH_NOARGS, "Cancel every task that no worker has taken."},
@@ -369,12 +346,12 @@ static PyMethodDef engine_methods[] = {
     {"stats", engine_stats, METH_NOARGS, "Counters of the engine."},
     {"valid", engine_valid, METH_NOARGS, "None, or what is wrong with the shared memory."},
     {"fork_wanted", engine_fork_wanted, METH_NOARGS, "Whether the engine waits for fork_done."},
-    {"fork_done", engine_fork_done, METH_VARARGS, "fork_done(pid, pidfd); a negative errno for pid when it failed."},
+    {"fork_done", engine_fork_done, METH_VARARGS,
+     "fork_done(pid, pidfd); a negative errno for pid when it failed."},
     {NULL, NULL, 0, NULL},
 };
 
-PyTypeObject *ac__engine_type_make(PyObject *module)
-{
+PyTypeObject *ac__engine_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
         {Py_tp_new, engine_new},
         {Py_tp_dealloc, engine_dealloc},

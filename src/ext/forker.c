@@ -1,8 +1,9 @@
 /* forker.c - see forker.h.
  *
- * A worker must be forked by a thread that lives as long as the pool (PDEATHSIG follows the thread) and that may
- * run Python (fork hooks, multiprocessing's own bookkeeping). That is the manager's thread; the supervisor waits
- * here, without the GIL, until it has answered. The mutex guards every field; `turn` tells both sides. */
+ * A worker must be forked by a thread that lives as long as the pool (PDEATHSIG follows the thread) and that
+ * may run Python (fork hooks, multiprocessing's own bookkeeping). That is the manager's thread; the
+ * supervisor waits here, without the GIL, until it has answered. The mutex guards every field; `turn` tells
+ * both sides. */
 #include "ext/forker.h"
 
 #include <errno.h>
@@ -23,8 +24,7 @@ struct ac__forker {
     bool stopped;
 };
 
-struct ac__forker *ac__forker_new(struct ac_pool **pool)
-{
+struct ac__forker *ac__forker_new(struct ac_pool **pool) {
     struct ac__forker *forker = ac_calloc(1, sizeof *forker);
     if (!forker)
         return NULL;
@@ -34,8 +34,7 @@ struct ac__forker *ac__forker_new(struct ac_pool **pool)
     return forker;
 }
 
-void ac__forker_free(struct ac__forker *forker)
-{
+void ac__forker_free(struct ac__forker *forker) {
     if (!forker)
         return;
     pthread_cond_destroy(&forker->turn);
@@ -43,16 +42,14 @@ void ac__forker_free(struct ac__forker *forker)
     ac_free(forker);
 }
 
-void ac__forker_stop(struct ac__forker *forker)
-{
+void ac__forker_stop(struct ac__forker *forker) {
     pthread_mutex_lock(&forker->lock);
     forker->stopped = true;
     pthread_cond_broadcast(&forker->turn);
     pthread_mutex_unlock(&forker->lock);
 }
 
-int ac__forker_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned *ret)
-{
+int ac__forker_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned *ret) {
     struct ac__forker *forker = arg;
     pthread_mutex_lock(&forker->lock);
     forker->spawn = *spawn;
@@ -69,8 +66,7 @@ int ac__forker_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned 
 }
 
 /* Looks without reaping: the zombie is multiprocessing's. */
-int ac__forker_reap(void *arg AC_UNUSED, pid_t pid, int *ret_status)
-{
+int ac__forker_reap(void *arg AC_UNUSED, pid_t pid, int *ret_status) {
     siginfo_t info = {0};
     if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return 0; /* somebody has reaped it: the status is not to be had */
@@ -80,16 +76,14 @@ int ac__forker_reap(void *arg AC_UNUSED, pid_t pid, int *ret_status)
     return 0;
 }
 
-bool ac__forker_wanted(struct ac__forker *forker)
-{
+bool ac__forker_wanted(struct ac__forker *forker) {
     pthread_mutex_lock(&forker->lock);
     bool wanted = forker->step == FORK_WANTED;
     pthread_mutex_unlock(&forker->lock);
     return wanted;
 }
 
-void ac__forker_answer(struct ac__forker *forker, int pid_or_error, int pidfd)
-{
+void ac__forker_answer(struct ac__forker *forker, int pid_or_error, int pidfd) {
     pthread_mutex_lock(&forker->lock);
     forker->error = pid_or_error < 0 ? pid_or_error : 0;
     forker->answer = (struct ac_spawned){.pid = pid_or_error, .pidfd = pidfd};
@@ -98,7 +92,6 @@ void ac__forker_answer(struct ac__forker *forker, int pid_or_error, int pidfd)
     pthread_mutex_unlock(&forker->lock);
 }
 
-const struct ac_spawn *ac__forker_spawn_of(struct ac__forker *forker)
-{
+const struct ac_spawn *ac__forker_spawn_of(struct ac__forker *forker) {
     return &forker->spawn;
 }

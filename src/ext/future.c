@@ -2,10 +2,10 @@
  *
  * allcores.Future joins it with concurrent.futures.Future, whose __init__ never runs: no Condition is made
  * unless something needs one (wait, as_completed). Rules:
- *   - While `ticket` is set, the engine knows the state. Whoever first sees that it is over settles: takes the
- *     ticket (under the object's lock), unpickles, and finishes.
- *   - Once a _condition was handed out, _state changes only under it, as wait() and as_completed() rely on; the future
- *     is then in engine->watched and the manager's thread settles it, unless result() comes first.
+ *   - While `ticket` is set, the engine knows the state. Whoever first sees that it is over settles: takes
+ * the ticket (under the object's lock), unpickles, and finishes.
+ *   - Once a _condition was handed out, _state changes only under it, as wait() and as_completed() rely on;
+ * the future is then in engine->watched and the manager's thread settles it, unless result() comes first.
  *   - A future that is dropped lets its task run.
  * The attributes that concurrent.futures' own functions touch are properties over this struct. */
 #include "ext/ext.h"
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 struct future {
-    PyObject_HEAD
-    struct ac__engine *engine; /* while ticket is set; NULL in a future that somebody made by hand */
+    PyObject_HEAD struct ac__engine
+        *engine; /* while ticket is set; NULL in a future that somebody made by hand */
     uint64_t ticket, key;
     enum ac__future_state state;
     bool watched;
@@ -22,18 +22,15 @@ struct future {
     PyObject *condition, *waiters, *callbacks; /* NULL until asked for */
 };
 
-static struct future *of(PyObject *self)
-{
+static struct future *of(PyObject *self) {
     return (struct future *)self;
 }
 
-static struct ac__state *state_of(PyObject *self)
-{
+static struct ac__state *state_of(PyObject *self) {
     return PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &ac__module));
 }
 
-PyObject *ac__future_new(struct ac__engine *engine, uint64_t ticket, uint64_t key)
-{
+PyObject *ac__future_new(struct ac__engine *engine, uint64_t ticket, uint64_t key) {
     PyTypeObject *type = (PyTypeObject *)engine->future_class;
     PyObject *self = type->tp_alloc(type, 0);
     if (!self)
@@ -44,8 +41,7 @@ PyObject *ac__future_new(struct ac__engine *engine, uint64_t ticket, uint64_t ke
     return self;
 }
 
-PyObject *ac__future_failed(struct ac__engine *engine, PyObject *exception)
-{
+PyObject *ac__future_failed(struct ac__engine *engine, PyObject *exception) {
     PyTypeObject *type = (PyTypeObject *)engine->future_class;
     PyObject *self = type->tp_alloc(type, 0);
     if (!self)
@@ -57,22 +53,19 @@ PyObject *ac__future_failed(struct ac__engine *engine, PyObject *exception)
 
 /* --- finishing */
 
-static int call(PyObject *object, const char *method)
-{
+static int call(PyObject *object, const char *method) {
     PyObject *result = PyObject_CallMethod(object, method, NULL);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
 
-static void unraisable(PyObject *self)
-{
+static void unraisable(PyObject *self) {
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(self);
 }
 
 /* Takes the references over; false when the future was finished already (by set_result, say). */
-static bool store(PyObject *self, enum ac__future_state state, PyObject *result, PyObject *exception)
-{
+static bool store(PyObject *self, enum ac__future_state state, PyObject *result, PyObject *exception) {
     bool first = false;
     AC_LOCK(self);
     struct future *f = of(self);
@@ -90,8 +83,7 @@ static bool store(PyObject *self, enum ac__future_state state, PyObject *result,
     return first;
 }
 
-static void tell_waiters(PyObject *self, enum ac__future_state state, bool failed)
-{
+static void tell_waiters(PyObject *self, enum ac__future_state state, bool failed) {
     const char *method = state != FUTURE_FINISHED ? "add_cancelled" : failed ? "add_exception" : "add_result";
     PyObject *waiters = of(self)->waiters;
     for (Py_ssize_t i = 0; waiters && i < PyList_GET_SIZE(waiters); i++) {
@@ -101,8 +93,7 @@ static void tell_waiters(PyObject *self, enum ac__future_state state, bool faile
     }
 }
 
-static void finish(PyObject *self, enum ac__future_state state, PyObject *result, PyObject *exception)
-{
+static void finish(PyObject *self, enum ac__future_state state, PyObject *result, PyObject *exception) {
     bool failed = exception != NULL, first;
     PyObject *condition = NULL;
     AC_LOCK(self);
@@ -120,13 +111,13 @@ static void finish(PyObject *self, enum ac__future_state state, PyObject *result
         unraisable(self);
         Py_DECREF(condition);
     }
-    if (first && of(self)->callbacks && PyList_GET_SIZE(of(self)->callbacks) > 0 && call(self, "_invoke_callbacks") < 0)
+    if (first && of(self)->callbacks && PyList_GET_SIZE(of(self)->callbacks) > 0 &&
+        call(self, "_invoke_callbacks") < 0)
         unraisable(self);
 }
 
 /* Another thread is unpickling: it will not take long. */
-static int wait_settled(PyObject *self)
-{
+static int wait_settled(PyObject *self) {
     useconds_t pause = 10;
     while (of(self)->state == FUTURE_SETTLING) {
         Py_BEGIN_ALLOW_THREADS
@@ -140,8 +131,7 @@ static int wait_settled(PyObject *self)
 }
 
 /* The engine says that it is over. 0, or -1 with the exception of a signal's handler. */
-static int settle(PyObject *self)
-{
+static int settle(PyObject *self) {
     struct future *f = of(self);
     struct ac__engine *engine = NULL;
     uint64_t ticket = 0;
@@ -167,15 +157,13 @@ static int settle(PyObject *self)
     return 0;
 }
 
-void ac__future_settle(PyObject *self)
-{
+void ac__future_settle(PyObject *self) {
     if (settle(self) < 0)
         unraisable(self);
 }
 
 /* What the engine says now; settles what is over. */
-static int look(PyObject *self, enum ac__future_state *ret_state)
-{
+static int look(PyObject *self, enum ac__future_state *ret_state) {
     struct future *f = of(self);
     enum ac_task_state state = AC_TASK_QUEUED;
     int error = 0;
@@ -191,8 +179,7 @@ static int look(PyObject *self, enum ac__future_state *ret_state)
 
 /* --- waiting */
 
-static PyObject *parse_timeout(PyObject *const *args, Py_ssize_t count, PyObject *names, const char *method)
-{
+static PyObject *parse_timeout(PyObject *const *args, Py_ssize_t count, PyObject *names, const char *method) {
     Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
     if (count + named > 1)
         PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", method, count + named);
@@ -205,8 +192,7 @@ static PyObject *parse_timeout(PyObject *const *args, Py_ssize_t count, PyObject
 }
 
 /* Until it is over. 0; 1: it is a hand-made future, which concurrent.futures' own method waits for; -1. */
-static int wait_over(PyObject *self, PyObject *timeout)
-{
+static int wait_over(PyObject *self, PyObject *timeout) {
     struct future *f = of(self);
     struct ac__engine *engine = NULL;
     uint64_t ticket;
@@ -228,8 +214,7 @@ static int wait_over(PyObject *self, PyObject *timeout)
     return f->state == FUTURE_PENDING || f->state == FUTURE_RUNNING;
 }
 
-static PyObject *raise_cancelled(void)
-{
+static PyObject *raise_cancelled(void) {
     PyObject *cancelled = NULL;
     if (ac__import(&cancelled, "concurrent.futures", "CancelledError"))
         PyErr_SetNone(cancelled);
@@ -237,8 +222,7 @@ static PyObject *raise_cancelled(void)
     return NULL;
 }
 
-static PyObject *inherited(const char *method, PyObject *self, PyObject *timeout)
-{
+static PyObject *inherited(const char *method, PyObject *self, PyObject *timeout) {
     PyObject *base = NULL, *result = NULL;
     if (ac__import(&base, "concurrent.futures", "Future"))
         result = PyObject_CallMethod(base, method, "OO", self, timeout);
@@ -246,31 +230,33 @@ static PyObject *inherited(const char *method, PyObject *self, PyObject *timeout
     return result;
 }
 
-static PyObject *raise_stored(PyObject *exception)
-{
+static PyObject *raise_stored(PyObject *exception) {
     PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
     return NULL;
 }
 
-static PyObject *future_result(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
-{
+static PyObject *future_result(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     struct future *f = of(self);
     if (f->state != FUTURE_FINISHED) {
         PyObject *timeout = parse_timeout(args, count, names, "result");
-        int over = !timeout ? -1 : f->state == FUTURE_CANCELLED || f->state == FUTURE_NOTIFIED ? 0 : wait_over(self, timeout);
+        int over = !timeout                                                      ? -1
+                   : f->state == FUTURE_CANCELLED || f->state == FUTURE_NOTIFIED ? 0
+                                                                                 : wait_over(self, timeout);
         if (over)
             return over > 0 ? inherited("result", self, timeout) : NULL;
         if (f->state != FUTURE_FINISHED)
             return raise_cancelled();
     }
-    return f->exception && f->exception != Py_None ? raise_stored(f->exception) : Py_NewRef(f->result ? f->result : Py_None);
+    return f->exception && f->exception != Py_None ? raise_stored(f->exception)
+                                                   : Py_NewRef(f->result ? f->result : Py_None);
 }
 
-static PyObject *future_exception(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
-{
+static PyObject *future_exception(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     struct future *f = of(self);
     PyObject *timeout = parse_timeout(args, count, names, "exception");
-    int over = !timeout ? -1 : f->state >= FUTURE_CANCELLED && f->state <= FUTURE_FINISHED ? 0 : wait_over(self, timeout);
+    int over = !timeout                                                      ? -1
+               : f->state >= FUTURE_CANCELLED && f->state <= FUTURE_FINISHED ? 0
+                                                                             : wait_over(self, timeout);
     if (over)
         return over > 0 ? inherited("exception", self, timeout) : NULL;
     if (f->state != FUTURE_FINISHED)
@@ -280,26 +266,24 @@ static PyObject *future_exception(PyObject *self, PyObject *const *args, Py_ssiz
 
 /* --- asking */
 
-static PyObject *future_done(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *future_done(PyObject *self, PyObject *Py_UNUSED(none)) {
     enum ac__future_state state;
-    return look(self, &state) < 0 ? NULL : PyBool_FromLong(state >= FUTURE_CANCELLED && state <= FUTURE_FINISHED);
+    return look(self, &state) < 0 ? NULL
+                                  : PyBool_FromLong(state >= FUTURE_CANCELLED && state <= FUTURE_FINISHED);
 }
 
-static PyObject *future_running(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *future_running(PyObject *self, PyObject *Py_UNUSED(none)) {
     enum ac__future_state state;
     return look(self, &state) < 0 ? NULL : PyBool_FromLong(state == FUTURE_RUNNING);
 }
 
-static PyObject *future_cancelled(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *future_cancelled(PyObject *self, PyObject *Py_UNUSED(none)) {
     enum ac__future_state state;
-    return look(self, &state) < 0 ? NULL : PyBool_FromLong(state == FUTURE_CANCELLED || state == FUTURE_NOTIFIED);
+    return look(self, &state) < 0 ? NULL
+                                  : PyBool_FromLong(state == FUTURE_CANCELLED || state == FUTURE_NOTIFIED);
 }
 
-static PyObject *future_cancel(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *future_cancel(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct future *f = of(self);
     int error = -EBUSY;
     AC_LOCK(self);
@@ -317,8 +301,7 @@ static PyObject *future_cancel(PyObject *self, PyObject *Py_UNUSED(none))
 
 /* --- being told */
 
-static int watch(PyObject *self)
-{
+static int watch(PyObject *self) {
     struct future *f = of(self);
     struct ac__engine *engine = NULL;
     uint64_t ticket = 0;
@@ -336,8 +319,7 @@ static int watch(PyObject *self)
     return over > 0 ? settle(self) : over;
 }
 
-static PyObject *future_add_done_callback(PyObject *self, PyObject *callback)
-{
+static PyObject *future_add_done_callback(PyObject *self, PyObject *callback) {
     struct future *f = of(self);
     bool pending = false;
     int error = 0;
@@ -365,8 +347,7 @@ static PyObject *future_add_done_callback(PyObject *self, PyObject *callback)
 
 /* --- attributes that concurrent.futures' own functions use */
 
-static PyObject *get_condition(PyObject *self, void *Py_UNUSED(closure))
-{
+static PyObject *get_condition(PyObject *self, void *Py_UNUSED(closure)) {
     struct future *f = of(self);
     if (!f->condition) {
         PyObject *class = ac__import(&state_of(self)->condition_class, "threading", "Condition");
@@ -384,16 +365,14 @@ static PyObject *get_condition(PyObject *self, void *Py_UNUSED(closure))
     return Py_NewRef(f->condition);
 }
 
-static PyObject *get_state(PyObject *self, void *Py_UNUSED(closure))
-{
+static PyObject *get_state(PyObject *self, void *Py_UNUSED(closure)) {
     enum ac__future_state state = of(self)->state;
     if (!of(self)->condition && state != FUTURE_FINISHED && look(self, &state) < 0)
         return NULL;
     return Py_NewRef(state_of(self)->state_names[state == FUTURE_SETTLING ? FUTURE_RUNNING : state]);
 }
 
-static int set_state(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
-{
+static int set_state(PyObject *self, PyObject *value, void *Py_UNUSED(closure)) {
     struct ac__state *state = state_of(self);
     for (int i = 0; value && i < FUTURE_SETTLING; i++)
         if (PyUnicode_Check(value) && PyUnicode_Compare(value, state->state_names[i]) == 0) {
@@ -404,8 +383,7 @@ static int set_state(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
     return -1;
 }
 
-static PyObject *get_list(PyObject *self, PyObject **list)
-{
+static PyObject *get_list(PyObject *self, PyObject **list) {
     PyObject *made = NULL;
     if (!*list && !(made = PyList_New(0)))
         return NULL;
@@ -417,24 +395,20 @@ static PyObject *get_list(PyObject *self, PyObject **list)
     return Py_NewRef(*list);
 }
 
-static PyObject **slot_of(PyObject *self, void *offset)
-{
+static PyObject **slot_of(PyObject *self, void *offset) {
     return (PyObject **)((char *)self + (size_t)offset);
 }
 
-static PyObject *get_slot_list(PyObject *self, void *offset)
-{
+static PyObject *get_slot_list(PyObject *self, void *offset) {
     return get_list(self, slot_of(self, offset));
 }
 
-static PyObject *get_slot(PyObject *self, void *offset)
-{
+static PyObject *get_slot(PyObject *self, void *offset) {
     PyObject *value = *slot_of(self, offset);
     return Py_NewRef(value ? value : Py_None);
 }
 
-static int set_slot(PyObject *self, PyObject *value, void *offset)
-{
+static int set_slot(PyObject *self, PyObject *value, void *offset) {
     PyObject *old = *slot_of(self, offset);
     *slot_of(self, offset) = Py_XNewRef(value);
     Py_XDECREF(old);
@@ -469,8 +443,7 @@ static PyMethodDef future_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int future_traverse(PyObject *self, visitproc visit, void *arg)
-{
+static int future_traverse(PyObject *self, visitproc visit, void *arg) {
     struct future *f = of(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT((PyObject *)f->engine);
@@ -482,8 +455,7 @@ static int future_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int future_clear(PyObject *self)
-{
+static int future_clear(PyObject *self) {
     struct future *f = of(self);
     Py_CLEAR(f->result);
     Py_CLEAR(f->exception);
@@ -493,8 +465,7 @@ static int future_clear(PyObject *self)
     return 0;
 }
 
-static void future_dealloc(PyObject *self)
-{
+static void future_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     struct future *f = of(self);
     PyObject_GC_UnTrack(self);
@@ -506,11 +477,14 @@ static void future_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-PyTypeObject *ac__future_type_make(PyObject *module)
-{
+PyTypeObject *ac__future_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, future_dealloc}, {Py_tp_traverse, future_traverse}, {Py_tp_clear, future_clear},
-        {Py_tp_methods, future_methods}, {Py_tp_getset, future_attributes}, {Py_tp_new, PyType_GenericNew},
+        {Py_tp_dealloc, future_dealloc},
+        {Py_tp_traverse, future_traverse},
+        {Py_tp_clear, future_clear},
+        {Py_tp_methods, future_methods},
+        {Py_tp_getset, future_attributes},
+        {Py_tp_new, PyType_GenericNew},
         {0, NULL},
     };
     static PyType_Spec spec = {

@@ -1,8 +1,8 @@
-/* map.c - see map.h. All chunks are submitted at once, as the standard map does; results are decoded one by one
- * as they are asked for, and no reference to one is kept.
+/* map.c - see map.h. All chunks are submitted at once, as the standard map does; results are decoded one by
+ * one as they are asked for, and no reference to one is kept.
  *
- * A chunk that fails at its third item gives the two results before, then the error; with it the iteration ends and what
- * was not started is cancelled. An iterator that nobody ever asks lets its calls run. */
+ * A chunk that fails at its third item gives the two results before, then the error; with it the iteration
+ * ends and what was not started is cancelled. An iterator that nobody ever asks lets its calls run. */
 #include "ext/map.h"
 
 #include "ext/codec.h"
@@ -14,8 +14,7 @@ struct chunk {
 };
 
 struct map {
-    PyObject_HEAD
-    struct ac__engine *engine;
+    PyObject_HEAD struct ac__engine *engine;
     struct chunk *chunks;
     Py_ssize_t count, next; /* chunks; the one that is read next */
     Py_ssize_t left;        /* results not handed out yet */
@@ -27,31 +26,32 @@ struct map {
     uint64_t ticket; /* an inline message is good only until its release */
     struct ac__run run;
     uint32_t in_run;
-    PyObject *list;   /* else */
+    PyObject *list; /* else */
     Py_ssize_t at;
-    PyObject *error;  /* comes after the list */
+    PyObject *error; /* comes after the list */
+    PyObject *death; /* of the worker that ran the next chunk: comes after what can be had of it */
+    /* what is sent */
+    PyObject *rows; /* list; NULL: the range, `left` ints */
+    long long first, step;
 };
 
 enum { GUIDED_MAX = 4096, GUIDED_SHARE = 4 };
 
-static struct map *of(PyObject *self)
-{
+static struct map *of(PyObject *self) {
     return (struct map *)self;
 }
 
 /* A share of what is left, so that the last chunks are small and the workers end together. */
-static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left)
-{
+static Py_ssize_t chunk_size(const struct ac__map_plan *plan, Py_ssize_t left) {
     if (plan->chunk > 0)
         return ac_min(left, ac_min(plan->chunk, (Py_ssize_t)1 << 24));
     Py_ssize_t share = left / (GUIDED_SHARE * ac_max(plan->workers, 1));
     return ac_max((Py_ssize_t)1, ac_min(share, (Py_ssize_t)GUIDED_MAX));
 }
 
-static int lay_out(struct map *map, const struct ac__map_plan *plan)
-{
+static int lay_out(struct map *map, const struct ac__map_plan *plan) {
     size_t cap = 0;
-    for (Py_ssize_t left = PyList_GET_SIZE(plan->rows); left > 0; map->count++) {
+    for (Py_ssize_t left = map->left; left > 0; map->count++) {
         if (ac_grow(&map->chunks, &cap, (size_t)map->count + 1, sizeof *map->chunks) < 0)
             return -1;
         Py_ssize_t size = chunk_size(plan, left);
@@ -61,8 +61,32 @@ static int lay_out(struct map *map, const struct ac__map_plan *plan)
     return 0;
 }
 
-PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan)
-{
+/* 0, or -1 with an exception where it is none */
+static int range_number(PyObject *range, const char *name, long long *ret_number) {
+    PyObject *value = PyObject_GetAttrString(range, name);
+    *ret_number = value ? PyLong_AsLongLong(value) : -1;
+    Py_XDECREF(value);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Nothing but its ends is sent of a range whose ints all have 64 bits. */
+static int take_rows(struct map *map, const struct ac__map_plan *plan) {
+    long long stop;
+    if (PyRange_Check(plan->rows) && plan->arity == 1 && plan->key) {
+        map->left = PyObject_Size(plan->rows);
+        if (map->left >= 0 && range_number(plan->rows, "start", &map->first) == 0 &&
+            range_number(plan->rows, "stop", &stop) == 0 && range_number(plan->rows, "step", &map->step) == 0)
+            return 0;
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return -1;
+        PyErr_Clear();
+    }
+    map->rows = PyList_Check(plan->rows) ? Py_NewRef(plan->rows) : PySequence_List(plan->rows);
+    map->left = map->rows ? PyList_GET_SIZE(map->rows) : 0;
+    return map->rows ? 0 : -1;
+}
+
+PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan) {
     PyTypeObject *type = engine->state->map_type;
     struct map *map = (struct map *)type->tp_alloc(type, 0);
     if (!map)
@@ -70,7 +94,10 @@ PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan
     map->engine = (struct ac__engine *)Py_NewRef((PyObject *)engine);
     map->deadline_ns = plan->deadline_ns;
     map->key = plan->key;
-    map->left = PyList_GET_SIZE(plan->rows);
+    if (take_rows(map, plan) < 0) {
+        Py_DECREF((PyObject *)map);
+        return NULL;
+    }
     if (lay_out(map, plan) < 0) {
         Py_DECREF((PyObject *)map);
         return PyErr_NoMemory();
@@ -78,27 +105,33 @@ PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan
     return (PyObject *)map;
 }
 
-uint64_t ac__map_chunks(PyObject *self)
-{
+uint64_t ac__map_chunks(PyObject *self) {
     return (uint64_t)of(self)->count;
 }
 
 /* --- out */
 
-static int pack_pickle(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
-                       const struct ac__map_plan *plan, Py_ssize_t from)
-{
-    PyObject *rows = PyList_GetSlice(plan->rows, from, from + (Py_ssize_t)head->count);
-    PyObject *value = rows && !head->key ? PyTuple_Pack(2, plan->fn, rows) : Py_XNewRef(rows);
+static int pack_pickle(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn,
+                       Py_ssize_t from) {
+    PyObject *rows = PyList_GetSlice(map->rows, from, from + (Py_ssize_t)head->count);
+    PyObject *value = rows && !head->key ? PyTuple_Pack(2, fn, rows) : Py_XNewRef(rows);
+    struct ac__engine *engine = map->engine;
     int error = value ? ac__out_pickle(engine->state, out, KIND_MAP_PICKLE, head, value, engine->reach) : -1;
     Py_XDECREF(value);
     Py_XDECREF(rows);
     return error;
 }
 
+static int pack_range(struct map *map, struct ac__out *out, const struct ac__head *head, Py_ssize_t from) {
+    uint8_t *to = ac__out_one(out, KIND_MAP, head, AC__RANGE_SIZE);
+    if (!to)
+        return -1;
+    ac__range_write(to, (long long)((uint64_t)map->first + (uint64_t)map->step * (uint64_t)from), map->step);
+    return 0;
+}
+
 /* The values of tuples, one after the other; NULL without an exception where a row is not such a tuple. */
-static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
-{
+static PyObject **flatten(PyObject *const *rows, const struct ac__head *head) {
     PyObject **flat = PyMem_Calloc((size_t)head->count * head->arity + 1, sizeof *flat);
     for (uint32_t i = 0; flat && i < head->count; i++) {
         if (!PyTuple_CheckExact(rows[i]) || PyTuple_GET_SIZE(rows[i]) != (Py_ssize_t)head->arity) {
@@ -111,32 +144,27 @@ static PyObject **flatten(PyObject *const *rows, const struct ac__head *head)
     return flat;
 }
 
-static int pack(struct ac__engine *engine, struct ac__out *out, const struct ac__head *head,
-                const struct ac__map_plan *plan, Py_ssize_t from)
-{
-    PyObject *const *rows = ((PyListObject *)plan->rows)->ob_item + from;
+static int pack(struct map *map, struct ac__out *out, const struct ac__head *head, PyObject *fn,
+                Py_ssize_t from) {
+    if (!map->rows)
+        return pack_range(map, out, head, from);
+    PyObject *const *rows = ((PyListObject *)map->rows)->ob_item + from;
     PyObject **flat = head->arity == 1 || !head->key ? NULL : flatten(rows, head);
     PyObject *const *values = flat ? flat : rows;
     Py_ssize_t count = (Py_ssize_t)head->count * (flat ? (Py_ssize_t)head->arity : 1);
-    size_t size = head->key && (flat || head->arity == 1) ? ac__run_size(values, count) : 0;
-    int error = 0;
-    if (size && size < UINT32_MAX) {
-        uint8_t *to = ac__out_one(out, KIND_MAP, head, size);
-        if (to)
-            ac__run_write(to, values, count, size);
-        error = to ? 0 : -1;
-    } else {
-        error = pack_pickle(engine, out, head, plan, from);
-    }
+    int packed =
+        head->key && (flat || head->arity == 1) ? ac__out_run(out, KIND_MAP, head, values, count) : 0;
+    if (packed == 0)
+        packed = pack_pickle(map, out, head, fn, from);
     PyMem_Free(flat);
-    return error;
+    return packed < 0 ? -1 : 0;
 }
 
-static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk, Py_ssize_t from)
-{
+static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct chunk *chunk,
+                      Py_ssize_t from) {
     struct ac__head head = {plan->key, chunk->calls, (uint32_t)plan->arity};
     struct ac__out out;
-    if (pack(map->engine, &out, &head, plan, from) < 0) {
+    if (pack(map, &out, &head, plan->fn, from) < 0) {
         PyObject *type, *traceback;
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return -1;
@@ -151,21 +179,21 @@ static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct c
     return error;
 }
 
-int ac__map_submit(PyObject *self, const struct ac__map_plan *plan)
-{
+int ac__map_submit(PyObject *self, const struct ac__map_plan *plan) {
     Py_ssize_t from = 0;
     for (Py_ssize_t i = 0; i < of(self)->count; i++) {
         if (send_chunk(of(self), plan, &of(self)->chunks[i], from) < 0)
             return -1;
         from += (Py_ssize_t)of(self)->chunks[i].calls;
     }
+    Py_CLEAR(of(self)->rows);
     return 0;
 }
 
 /* --- in */
 
-static void close_chunk(struct map *map)
-{
+static void close_chunk(struct map *map) {
+    ac__run_close(&map->run);
     ac_message_clear(&map->result.message);
     if (map->ticket)
         ac_pool_release(map->engine->pool, map->ticket);
@@ -175,10 +203,10 @@ static void close_chunk(struct map *map)
 }
 
 /* What has not begun is cancelled when somebody has iterated; else it runs. */
-static void give_up(struct map *map)
-{
+static void give_up(struct map *map) {
     close_chunk(map);
     Py_CLEAR(map->error);
+    Py_CLEAR(map->death);
     for (; map->next < map->count; map->next++) {
         struct chunk *chunk = &map->chunks[map->next];
         Py_CLEAR(chunk->exception);
@@ -192,8 +220,7 @@ static void give_up(struct map *map)
     map->left = 0;
 }
 
-static PyObject *raise_object(struct map *map, PyObject *exception)
-{
+static PyObject *raise_object(struct map *map, PyObject *exception) {
     if (exception)
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
     Py_XDECREF(exception);
@@ -201,11 +228,11 @@ static PyObject *raise_object(struct map *map, PyObject *exception)
     return NULL;
 }
 
-static int open_run(struct map *map, uint32_t calls)
-{
+static int open_run(struct map *map, uint32_t calls) {
     struct ac__head head;
     struct ac__span from;
-    if (ac__message_head(&map->result.message, &head, &from.at, &from.end) < 0 || ac__run_open(from, &map->run) < 0)
+    if (ac__message_head(&map->result.message, &head, &from.at, &from.end) < 0 ||
+        ac__run_open(from, &map->run) < 0)
         return -1;
     if (head.count != calls) {
         PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
@@ -216,8 +243,7 @@ static int open_run(struct map *map, uint32_t calls)
 }
 
 /* (results, None or the bytes of an error) */
-static int open_list(struct map *map)
-{
+static int open_list(struct map *map) {
     PyObject *pair = ac__message_unpickle(map->engine->state, &map->result.message), *error = NULL;
     int good = pair && PyArg_ParseTuple(pair, "O!O:chunk", &PyList_Type, &map->list, &error);
     Py_XINCREF(good ? map->list : NULL);
@@ -232,8 +258,7 @@ static int open_list(struct map *map)
     return good ? 0 : -1;
 }
 
-static int open_result(struct map *map, const struct chunk *chunk)
-{
+static int open_result(struct map *map, const struct chunk *chunk) {
     PyObject *value = NULL;
     int kind = map->result.state == AC_TASK_DONE ? (int)KIND_OF(&map->result.message) : 0;
     if (kind == KIND_RUN)
@@ -259,9 +284,28 @@ static int open_result(struct map *map, const struct chunk *chunk)
     return -1;
 }
 
-/* The next chunk that has something to give is opened. 0, or -1 with an exception. */
-static int open_next(struct map *map)
-{
+/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more,
+ * elsewhere. Whether they are. */
+static bool run_again(struct map *map, struct chunk *chunk) {
+    PyObject *death = NULL;
+    uint32_t calls = map->result.progress;
+    if (map->result.state != AC_TASK_DIED || !calls)
+        return false;
+    ac__outcome_of(map->engine, &map->result, map->key, &death);
+    if (death && ac_pool_retry(map->engine->pool, map->ticket, calls) == 0) {
+        chunk->ticket = map->ticket;
+        chunk->calls = calls;
+        map->ticket = 0;
+        map->next--;
+        Py_XSETREF(map->death, death);
+        return true;
+    }
+    Py_XDECREF(death);
+    return false;
+}
+
+/* The next chunk that has something to give is opened, or run again. 0, or -1 with an exception. */
+static int open_next(struct map *map) {
     struct chunk *chunk = &map->chunks[map->next];
     if (chunk->exception) {
         raise_object(map, Py_NewRef(chunk->exception));
@@ -275,15 +319,23 @@ static int open_next(struct map *map)
     map->next++;
     map->ticket = chunk->ticket;
     chunk->ticket = 0;
-    ac_add_relaxed(&map->engine->settled, 1);
     int error = ac_pool_take(map->engine->pool, map->ticket, &map->result);
+    if (error == 0 && run_again(map, chunk))
+        return 0;
+    ac_add_relaxed(&map->engine->settled, 1);
     if (error < 0)
         return ac__raise(error, "taking a result") ? 0 : -1;
-    return open_result(map, chunk);
+    if (open_result(map, chunk) < 0)
+        return -1;
+    if (map->death && !map->error)
+        map->error = map->death;
+    else
+        Py_XDECREF(map->death);
+    map->death = NULL;
+    return 0;
 }
 
-static PyObject *next_item(struct map *map)
-{
+static PyObject *next_item(struct map *map) {
     for (;;) {
         if (map->in_run) {
             PyObject *item = ac__run_next(&map->run);
@@ -312,8 +364,7 @@ static PyObject *next_item(struct map *map)
     }
 }
 
-static PyObject *map_next(PyObject *self)
-{
+static PyObject *map_next(PyObject *self) {
     PyObject *item = NULL;
     AC_LOCK(self);
     of(self)->started = true;
@@ -324,45 +375,44 @@ static PyObject *map_next(PyObject *self)
     return item;
 }
 
-static Py_ssize_t map_length(PyObject *self)
-{
+static Py_ssize_t map_length(PyObject *self) {
     return of(self)->left;
 }
 
-static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromSsize_t(of(self)->left);
 }
 
-static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none))
-{
+static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none)) {
     of(self)->started = true;
     give_up(of(self));
     Py_RETURN_NONE;
 }
 
-static int map_traverse(PyObject *self, visitproc visit, void *arg)
-{
+static int map_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT((PyObject *)of(self)->engine);
+    Py_VISIT(of(self)->rows);
     Py_VISIT(of(self)->list);
     Py_VISIT(of(self)->error);
+    Py_VISIT(of(self)->death);
     return 0;
 }
 
-static int map_clear(PyObject *self)
-{
+static int map_clear(PyObject *self) {
+    Py_CLEAR(of(self)->rows);
     Py_CLEAR(of(self)->list);
     Py_CLEAR(of(self)->error);
+    Py_CLEAR(of(self)->death);
     return 0;
 }
 
-static void map_dealloc(PyObject *self)
-{
+static void map_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     give_up(of(self));
     ac_free(of(self)->chunks);
+    Py_CLEAR(of(self)->rows);
     Py_XDECREF((PyObject *)of(self)->engine);
     type->tp_free(self);
     Py_DECREF(type);
@@ -374,18 +424,23 @@ static PyMethodDef map_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyTypeObject *ac__map_type_make(PyObject *module)
-{
+PyTypeObject *ac__map_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, map_dealloc},   {Py_tp_traverse, map_traverse},   {Py_tp_clear, map_clear},
-        {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, map_next},      {Py_sq_length, map_length},
-        {Py_tp_methods, map_methods},   {Py_tp_doc, "Results of map(), in order; its length is how many are left."},
+        {Py_tp_dealloc, map_dealloc},
+        {Py_tp_traverse, map_traverse},
+        {Py_tp_clear, map_clear},
+        {Py_tp_iter, PyObject_SelfIter},
+        {Py_tp_iternext, map_next},
+        {Py_sq_length, map_length},
+        {Py_tp_methods, map_methods},
+        {Py_tp_doc, "Results of map(), in order; its length is how many are left."},
         {0, NULL},
     };
     static PyType_Spec spec = {
         .name = "allcores._ext.MapIterator",
         .basicsize = sizeof(struct map),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                 Py_TPFLAGS_IMMUTABLETYPE,
         .slots = slots,
     };
     return ac__make_type(module, &spec, "MapIterator");

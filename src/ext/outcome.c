@@ -3,8 +3,7 @@
 #include "ext/ext.h"
 #include "os/os.h"
 
-int ac__timeout_deadline(PyObject *timeout, int64_t *ret_deadline)
-{
+int ac__timeout_deadline(PyObject *timeout, int64_t *ret_deadline) {
     if (!timeout || timeout == Py_None) {
         *ret_deadline = -1;
         return 0;
@@ -18,14 +17,12 @@ int ac__timeout_deadline(PyObject *timeout, int64_t *ret_deadline)
     return 0;
 }
 
-int64_t ac__deadline_left(int64_t deadline_ns)
-{
+int64_t ac__deadline_left(int64_t deadline_ns) {
     int64_t left = deadline_ns - ac_now_ns();
     return left > 0 ? left : 0;
 }
 
-int ac__ticket_wait(struct ac__engine *engine, uint64_t ticket, int64_t deadline_ns)
-{
+int ac__ticket_wait(struct ac__engine *engine, uint64_t ticket, int64_t deadline_ns) {
     int error = ac_pool_wait(engine->pool, ticket, 0);
     while (error == -ETIMEDOUT || error == -EINTR) {
         int64_t left = deadline_ns < 0 ? -1 : ac__deadline_left(deadline_ns);
@@ -42,8 +39,7 @@ int ac__ticket_wait(struct ac__engine *engine, uint64_t ticket, int64_t deadline
     return 0;
 }
 
-static PyObject *bytes_after_head(const struct ac_message *message)
-{
+static PyObject *bytes_after_head(const struct ac_message *message) {
     struct ac__head head;
     const uint8_t *at, *end;
     if (ac__message_head(message, &head, &at, &end) < 0)
@@ -52,24 +48,21 @@ static PyObject *bytes_after_head(const struct ac_message *message)
 }
 
 /* engine->errors.<method>(the bytes of the message) */
-static PyObject *error_of(struct ac__engine *engine, const struct ac_message *message, const char *method)
-{
+static PyObject *error_of(struct ac__engine *engine, const struct ac_message *message, const char *method) {
     PyObject *bytes = bytes_after_head(message);
     PyObject *exception = bytes ? PyObject_CallMethod(engine->errors, method, "O", bytes) : NULL;
     Py_XDECREF(bytes);
     return exception;
 }
 
-static PyObject *died(struct ac__engine *engine, const struct ac_result *result, uint64_t key)
-{
+static PyObject *died(struct ac__engine *engine, const struct ac_result *result, uint64_t key) {
     const struct ac_death *death = &result->death;
     return PyObject_CallMethod(engine->errors, "died", "iiLKi", (int)death->pid, death->status,
                                (long long)death->rss_bytes, (unsigned long long)key,
                                result->state == AC_TASK_CORRUPT);
 }
 
-static PyObject *fetch_exception(void)
-{
+static PyObject *fetch_exception(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
@@ -81,16 +74,14 @@ static PyObject *fetch_exception(void)
 }
 
 /* The result cannot be unpickled here: what that raised is the cause. */
-static PyObject *unreadable_result(struct ac__engine *engine)
-{
+static PyObject *unreadable_result(struct ac__engine *engine) {
     PyObject *cause = fetch_exception();
     PyObject *exception = PyObject_CallMethod(engine->errors, "unreadable_result", "O", cause);
     Py_XDECREF(cause);
     return exception;
 }
 
-static int value_of(struct ac__engine *engine, const struct ac_message *message, PyObject **ret_value)
-{
+static int value_of(struct ac__engine *engine, const struct ac_message *message, PyObject **ret_value) {
     struct ac__head head;
     struct ac__span from;
     switch ((int)KIND_OF(message)) {
@@ -98,7 +89,7 @@ static int value_of(struct ac__engine *engine, const struct ac_message *message,
         *ret_value = ac__message_head(message, &head, &from.at, &from.end) < 0 ? NULL : ac__atom_read(&from);
         return 0;
     case KIND_PICKLE: *ret_value = ac__message_unpickle(engine->state, message); return 0;
-    case KIND_ERROR:  *ret_value = error_of(engine, message, "raised"); return 1;
+    case KIND_ERROR: *ret_value = error_of(engine, message, "raised"); return 1;
     case KIND_UNREADABLE: *ret_value = error_of(engine, message, "unreadable_task"); return 1;
     default:
         PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
@@ -107,16 +98,15 @@ static int value_of(struct ac__engine *engine, const struct ac_message *message,
     }
 }
 
-int ac__outcome_of(struct ac__engine *engine, struct ac_result *result, uint64_t key, PyObject **ret_value)
-{
+int ac__outcome_of(struct ac__engine *engine, struct ac_result *result, uint64_t key, PyObject **ret_value) {
     int kind = 1;
     *ret_value = NULL;
     switch (result->state) {
-    case AC_TASK_DONE:      kind = value_of(engine, &result->message, ret_value); break;
+    case AC_TASK_DONE: kind = value_of(engine, &result->message, ret_value); break;
     case AC_TASK_CANCELLED: return 2;
     case AC_TASK_DIED:
-    case AC_TASK_CORRUPT:   *ret_value = died(engine, result, key); break;
-    default:                *ret_value = PyObject_CallMethod(engine->errors, "broken", NULL); break;
+    case AC_TASK_CORRUPT: *ret_value = died(engine, result, key); break;
+    default: *ret_value = PyObject_CallMethod(engine->errors, "broken", NULL); break;
     }
     if (*ret_value)
         return kind;
@@ -126,8 +116,7 @@ int ac__outcome_of(struct ac__engine *engine, struct ac_result *result, uint64_t
     return 1;
 }
 
-int ac__outcome_take(struct ac__engine *engine, uint64_t ticket, uint64_t key, PyObject **ret_value)
-{
+int ac__outcome_take(struct ac__engine *engine, uint64_t ticket, uint64_t key, PyObject **ret_value) {
     struct ac_result result;
     int error = ac_pool_take(engine->pool, ticket, &result);
     if (error < 0) {

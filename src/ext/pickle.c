@@ -1,7 +1,7 @@
 /* pickle.c - messages that are not atoms only: pickle streams with their buffers out of band.
  *
- * Two ways in: small trees of exact lists, tuples and dicts over atoms go straight to _pickle.dumps; everything
- * else to allcores._pickling, which knows buffers and what is reached by value only. */
+ * Two ways in: small trees of exact lists, tuples and dicts over atoms go straight to _pickle.dumps;
+ * everything else to allcores._pickling, which knows buffers and what is reached by value only. */
 #include "ext/codec.h"
 #include "ext/ext.h"
 
@@ -16,16 +16,14 @@ enum {
 
 static bool is_plain(PyObject *value, int depth, int *nodes);
 
-static bool items_plain(PyObject *const *items, Py_ssize_t count, int depth, int *nodes)
-{
+static bool items_plain(PyObject *const *items, Py_ssize_t count, int depth, int *nodes) {
     for (Py_ssize_t i = 0; i < count; i++)
         if (!is_plain(items[i], depth, nodes))
             return false;
     return true;
 }
 
-static bool dict_plain(PyObject *dict, int depth, int *nodes)
-{
+static bool dict_plain(PyObject *dict, int depth, int *nodes) {
     Py_ssize_t at = 0;
     PyObject *key, *value;
     bool plain = true;
@@ -36,8 +34,7 @@ static bool dict_plain(PyObject *dict, int depth, int *nodes)
     return plain;
 }
 
-static bool list_plain(PyObject *list, int depth, int *nodes)
-{
+static bool list_plain(PyObject *list, int depth, int *nodes) {
     bool plain = true;
     AC_LOCK(list);
     plain = items_plain(((PyListObject *)list)->ob_item, PyList_GET_SIZE(list), depth, nodes);
@@ -45,8 +42,7 @@ static bool list_plain(PyObject *list, int depth, int *nodes)
     return plain;
 }
 
-static bool is_plain(PyObject *value, int depth, int *nodes)
-{
+static bool is_plain(PyObject *value, int depth, int *nodes) {
     if (--*nodes < 0 || depth > PLAIN_DEPTH)
         return false;
     if (PyLong_CheckExact(value))
@@ -60,8 +56,7 @@ static bool is_plain(PyObject *value, int depth, int *nodes)
     return ac__atom_size(value) > 0;
 }
 
-void ac__out_clear(struct ac__out *out)
-{
+void ac__out_clear(struct ac__out *out) {
     for (uint32_t i = 0; i < out->view_count; i++)
         PyBuffer_Release(&out->views[i]);
     PyMem_Free(out->views);
@@ -75,8 +70,7 @@ void ac__out_clear(struct ac__out *out)
     out->view_count = out->count = 0;
 }
 
-uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size)
-{
+uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size) {
     size_t total = sizeof *head + size;
     uint8_t *at = out->inline_bytes;
     out->kind = (uint16_t)kind;
@@ -98,9 +92,27 @@ uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__h
     return at + sizeof *head;
 }
 
+int ac__out_run(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, PyObject *const *items,
+                Py_ssize_t count) {
+    size_t size;
+    memset(out, 0, offsetof(struct ac__out, inline_bytes));
+    out->kind = (uint16_t)kind;
+    out->count = 1;
+    out->parts = out->few;
+    out->heap = NULL;
+    out->views = NULL;
+    out->view_count = 0;
+    out->stream = NULL;
+    int packed = ac__run_pack(items, count, sizeof *head, &out->heap, &size);
+    if (packed <= 0)
+        return packed;
+    memcpy(out->heap, head, sizeof *head);
+    out->few[0] = (struct ac_part){out->heap, size};
+    return 1;
+}
+
 /* (stream, buffers) of allcores._pickling, or a stream alone. */
-static PyObject *pickle(struct ac__state *state, PyObject *value, PyObject *reach, PyObject **ret_buffers)
-{
+static PyObject *pickle(struct ac__state *state, PyObject *value, PyObject *reach, PyObject **ret_buffers) {
     int nodes = PLAIN_NODES;
     *ret_buffers = NULL;
     if (is_plain(value, 0, &nodes)) {
@@ -124,8 +136,7 @@ static PyObject *pickle(struct ac__state *state, PyObject *value, PyObject *reac
     return stream;
 }
 
-static int add_buffers(struct ac__out *out, PyObject *buffers, uint32_t at)
-{
+static int add_buffers(struct ac__out *out, PyObject *buffers, uint32_t at) {
     Py_ssize_t count = PyList_GET_SIZE(buffers);
     out->views = PyMem_Calloc((size_t)count, sizeof *out->views);
     if (!out->views)
@@ -141,8 +152,7 @@ static int add_buffers(struct ac__out *out, PyObject *buffers, uint32_t at)
     return 0;
 }
 
-static int add_parts(struct ac__out *out, const struct ac__head *head, PyObject *buffers)
-{
+static int add_parts(struct ac__out *out, const struct ac__head *head, PyObject *buffers) {
     const char *data = PyBytes_AS_STRING(out->stream);
     size_t size = (size_t)PyBytes_GET_SIZE(out->stream);
     size_t extra = buffers ? (size_t)PyList_GET_SIZE(buffers) : 0;
@@ -168,9 +178,8 @@ static int add_parts(struct ac__out *out, const struct ac__head *head, PyObject 
     return extra ? add_buffers(out, buffers, out->count) : 0;
 }
 
-int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind kind, const struct ac__head *head,
-                   PyObject *value, PyObject *reach)
-{
+int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind kind,
+                   const struct ac__head *head, PyObject *value, PyObject *reach) {
     PyObject *buffers = NULL;
     memset(out, 0, offsetof(struct ac__out, inline_bytes));
     out->heap = NULL;
@@ -186,8 +195,7 @@ int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind k
 }
 
 int ac__message_head(const struct ac_message *message, struct ac__head *ret_head, const uint8_t **ret_at,
-                     const uint8_t **ret_end)
-{
+                     const uint8_t **ret_end) {
     if (!message->count || message->parts[0].size < sizeof *ret_head) {
         PyErr_SetString(PyExc_ValueError, "allcores: damaged message in the pool's shared memory");
         return -1;
@@ -198,8 +206,7 @@ int ac__message_head(const struct ac_message *message, struct ac__head *ret_head
     return 0;
 }
 
-static PyObject *message_buffers(struct ac__state *state, const struct ac_message *message, uint32_t first)
-{
+static PyObject *message_buffers(struct ac__state *state, const struct ac_message *message, uint32_t first) {
     PyObject *list = PyList_New((Py_ssize_t)(message->count - first));
     for (uint32_t i = first; list && i < message->count; i++) {
         PyObject *buffer = ac__buffer_new(state, message->block, &message->parts[i]);
@@ -211,8 +218,7 @@ static PyObject *message_buffers(struct ac__state *state, const struct ac_messag
     return list;
 }
 
-static PyObject *loads(struct ac__state *state, PyObject *stream, PyObject *buffers)
-{
+static PyObject *loads(struct ac__state *state, PyObject *stream, PyObject *buffers) {
     PyObject *names = buffers ? Py_BuildValue("(s)", "buffers") : NULL;
     if (buffers && !names)
         return NULL;
@@ -222,8 +228,7 @@ static PyObject *loads(struct ac__state *state, PyObject *stream, PyObject *buff
     return value;
 }
 
-PyObject *ac__message_unpickle(struct ac__state *state, const struct ac_message *message)
-{
+PyObject *ac__message_unpickle(struct ac__state *state, const struct ac_message *message) {
     struct ac__head head;
     const uint8_t *at, *end;
     uint32_t first = 1;

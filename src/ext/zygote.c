@@ -4,17 +4,14 @@
 #include <unistd.h>
 
 struct zygote {
-    PyObject_HEAD
-    struct ac_zygote *handle;
+    PyObject_HEAD struct ac_zygote *handle;
 };
 
-struct ac_zygote *ac__zygote_handle(PyObject *zygote)
-{
+struct ac_zygote *ac__zygote_handle(PyObject *zygote) {
     return ((struct zygote *)zygote)->handle;
 }
 
-static PyObject *zygote_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
+static PyObject *zygote_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"fd", NULL};
     int fd;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i:Zygote", names, &fd))
@@ -29,16 +26,14 @@ static PyObject *zygote_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return ac__raise(error, "the zygote's socket");
 }
 
-static void zygote_dealloc(PyObject *self)
-{
+static void zygote_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     ac_zygote_free(((struct zygote *)self)->handle);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-static pid_t python_fork(void)
-{
+static pid_t python_fork(void) {
     PyOS_BeforeFork();
     pid_t pid = fork();
     if (pid == 0)
@@ -48,8 +43,7 @@ static pid_t python_fork(void)
     return pid;
 }
 
-PyObject *ac__zygote_serve(PyObject *module, PyObject *args)
-{
+PyObject *ac__zygote_serve(PyObject *module, PyObject *args) {
     struct ac_spawn spawn;
     int fd, parent;
     if (!PyArg_ParseTuple(args, "ii:serve", &fd, &parent))
@@ -62,8 +56,7 @@ PyObject *ac__zygote_serve(PyObject *module, PyObject *args)
     return ac__worker_attached(PyModule_GetState(module), &spawn);
 }
 
-PyTypeObject *ac__zygote_type_make(PyObject *module)
-{
+PyTypeObject *ac__zygote_type_make(PyObject *module) {
     static PyType_Slot slots[] = {
         {Py_tp_new, zygote_new},
         {Py_tp_dealloc, zygote_dealloc},

@@ -108,6 +108,7 @@ void ac__worker_died(struct ac_pool *pool, uint32_t worker) {
     for (uint32_t i = 0; i < pool->tasks_used; i++) {
         settle_task(pool, i, &death);
     }
+    peer->idle = death.ticket == 0 && death.kind == AC_DEATH_CRASH;
     if (ac_grow(&pool->deaths, &pool->deaths_cap, pool->deaths_count + 1, sizeof(death)) == 0) {
         pool->deaths[pool->deaths_count++] = death;
     }

@@ -291,11 +291,20 @@ static void punch(struct ac__heap *heap, struct ac__extent *extent, int fd) {
     }
 }
 
+/* The one that was freed first. The first of the list is taken next: its pages stay. */
+static uint32_t list_last(const struct ac__heap *heap, int row, int column) {
+    uint32_t record = heap->lists[row][column];
+    while (record != 0 && heap->extents[record].next != 0) {
+        record = heap->extents[record].next;
+    }
+    return record;
+}
+
 void ac__heap_trim(struct ac__heap *heap, uint64_t keep, int fd) {
     for (int row = AC__HEAP_ROWS - 1; row >= 0 && heap->free_warm > keep; row--) {
         for (int column = AC__HEAP_COLUMNS - 1; column >= 0 && heap->free_warm > keep; column--) {
-            for (uint32_t record = heap->lists[row][column]; record != 0 && heap->free_warm > keep;
-                 record = heap->extents[record].next) {
+            for (uint32_t record = list_last(heap, row, column); record != 0 && heap->free_warm > keep;
+                 record = heap->extents[record].previous) {
                 punch(heap, &heap->extents[record], fd);
             }
         }

@@ -44,6 +44,8 @@ struct ac__peer { /* what the parent knows of a worker's seat */
     uint32_t life_word, life_value; /* as they were when it attached */
     uint32_t incarnation;           /* counts those who sat here */
     bool reaped;
+    bool early; /* it died before it asked for a task */
+    bool idle;  /* it died while it had none */
 };
 
 struct ac__ready { /* tickets for next_done: a ring */
@@ -69,8 +71,9 @@ struct ac_pool {
     size_t deaths_cap, deaths_count;
     uint32_t woken, woken_seen; /* ac_pool_wake_done calls; those that next_done has answered */
     struct ac__peer peers[AC_POOL_WORKERS];
-    int target, alive; /* workers asked for; starting or attached */
-    int failed_spawns;
+    int target, alive;              /* workers asked for; starting or attached */
+    int failed_spawns, idle_deaths; /* in a row */
+    uint64_t done_before;           /* tasks, at the last idle death */
     int last_spawn_error;
     bool closing, broken, stopping;
     uint32_t *span_views; /* result blocks that we hold, by span: a span whose worker died is freed at 0 */

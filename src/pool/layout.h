@@ -79,7 +79,7 @@ struct ac__slot {
     int64_t end_ns;
     _Atomic uint32_t progress;
     _Atomic uint32_t next_done; /* link of the done list: index + 1 */
-    uint64_t pad3;
+    _Atomic uint64_t coming;    /* an answer that is being copied: ac__coming_word */
     uint8_t out[AC_POOL_INLINE];
 };
 static_assert(sizeof(struct ac__slot) == 256, "a slot is four cache lines");
@@ -134,6 +134,7 @@ struct ac__head {
     _Alignas(64) _Atomic uint64_t queue_head;
     /* Sleep and wake-up */
     _Alignas(64) _Atomic uint64_t spinner; /* W: id + 1 of the one that spins, and since when (us) << 16 */
+    _Atomic uint64_t coming;               /* P: arguments that are being copied: ac__coming_word */
     _Atomic int32_t parent_cpu;            /* P: where it submitted last; a hint */
     ac_futex attach_bell;                  /* W: counts attaches; the supervisor sleeps on it */
     _Atomic uint64_t idle[AC__IDLE_WORDS]; /* W sets its bit before it sleeps, the waker clears it */

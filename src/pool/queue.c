@@ -22,7 +22,9 @@
  * clears a bit owes that worker a wake-up. A worker that finds, on leaving its park, that its bit was cleared
  * by another has used up a wake-up that was meant for some task; as long as tasks are queued it passes it on
  * (ac__queue_claim's caller, baton). If a worker dies owing one, the parent wakes everybody when it sees the
- * death. */
+ * death. The wake-up for arguments that are still being copied (task.c) comes before the tail is moved, and
+ * counts for nothing here: the worker looks, finds nothing, and either spins, which it says in the head, or
+ * sets its bit again; the parent looks at both after it has moved the tail. */
 #include <limits.h>
 #include <string.h>
 
@@ -211,11 +213,14 @@ static uint32_t take_idle(struct ac__segment *segment) {
     return AC__NONE;
 }
 
-/* A spinner that has been at it for longer than it may has been stopped or preempted: it does not count. */
+/* A spinner that has been at it for longer than it may has been stopped or preempted: it does not count. It
+ * may for longer where it was spinning when the arguments that are just there were announced. */
 static bool spinner_counts(struct ac__segment *segment, int64_t now_ns) {
     uint64_t spinner = ac_load_relaxed(&segment->head->spinner);
-    uint64_t since_us = spinner >> 16;
-    return spinner != 0 && ((uint64_t)now_ns / 1000 - since_us) < 2 * AC__SPIN_NS / 1000;
+    uint64_t coming = ac_load_relaxed(&segment->head->coming);
+    int64_t since_ns = (int64_t)(spinner >> 16) * 1000;
+    int64_t at_ns = now_ns < ac__coming_until(coming, now_ns) ? ac__coming_from(coming) : now_ns;
+    return spinner != 0 && since_ns <= now_ns && at_ns - since_ns < 2 * AC__SPIN_NS;
 }
 
 int ac__wake_some(struct ac__segment *segment, uint64_t count, int64_t now_ns) {

@@ -14,6 +14,13 @@
 
 enum { TASKS_MIN = 1 << 12 };
 
+/* Address space costs nothing, but where TSan leaves little of it. */
+#ifdef __SANITIZE_THREAD__
+#define RESERVE (UINT64_C(1) << 36)
+#else
+#define RESERVE (UINT64_C(1) << 40)
+#endif
+
 static uint64_t tables_size(struct ac__head *head, uint64_t capacity) {
     uint64_t slots = ac_min(ac_max(capacity / 4096, (uint64_t)TASKS_MIN), (uint64_t)AC_POOL_TASKS);
     head->slot_count = (uint32_t)slots;
@@ -65,7 +72,7 @@ int ac__segment_create(uint64_t capacity, struct ac__segment *ret) {
     struct ac__segment segment = {0};
     struct ac_cpu_limits cpus;
     uint64_t least = 4 * AC__SPAN;
-    uint64_t size = ac__round_up(capacity != 0 ? capacity : UINT64_C(1) << 40, AC__SPAN);
+    uint64_t size = ac__round_up(capacity != 0 ? capacity : RESERVE, AC__SPAN);
     int error = reserve(ac_max(size, least), &segment);
     bool limited = false;
     while (error < 0 && capacity == 0 && size / 2 >= least && error != -EMFILE && error != -ENFILE) {

@@ -124,7 +124,17 @@ struct ac__spin {
 enum { AC__SPIN_NS = 50000 };
 bool ac__spin_allowed(const struct ac__spin *spin, uint32_t cpus);
 void ac__spin_note(struct ac__spin *spin, int64_t gap_ns);
-/* Spin for at most AC__SPIN_NS until done(arg); yields after 2 us. */
-bool ac__spin_until(bool (*done)(void *arg), void *arg, int64_t start_ns);
+/* Spin for at most AC__SPIN_NS, or while something is `coming`, until done(arg); yields after 2 us. */
+bool ac__spin_until(bool (*done)(void *arg), void *arg, int64_t start_ns, const _Atomic uint64_t *coming);
+
+/* What is being copied is as good as there: whoever waits for it is told so before the copy, wakes up while
+ * it is made, and spins for the rest. A hint: from when (us) << 16, on which CPU, and how
+ * long at most (us). */
+enum { AC__COMING_FROM = 64 << 10, AC__COMING_TO = 2 << 20 };           /* bytes for which that is worth it */
+uint64_t ac__coming_parts(const struct ac_part *parts, uint32_t count); /* 0: not worth it */
+void ac__coming_over(_Atomic uint64_t *coming); /* it has come: nobody spins for it any more */
+int64_t ac__coming_from(uint64_t word);
+int64_t ac__gap(int64_t start_ns, int64_t now_ns, uint64_t coming); /* to be noted */
+int64_t ac__coming_until(uint64_t word, int64_t now_ns);            /* 0: nothing is */
 
 #endif

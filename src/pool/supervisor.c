@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/atomics.h"
 #include "os/os.h"
@@ -22,6 +23,7 @@ enum {
     TICK_NS = 1000000,      /* while something is starting or ending */
     TICK_MAX_NS = 20000000, /* growing to that */
     SPAWNS_MAX = 3,         /* failures in a row after which the pool is broken */
+    IDLE_DEATHS_MAX = 100,  /* the same for workers that die without a task while none is done */
 };
 
 void ac__supervisor_ring(struct ac_pool *pool) {
@@ -84,6 +86,20 @@ static bool came_up(struct ac_pool *pool, uint32_t worker, int error, struct ac_
     return false;
 }
 
+/* It had no task. One that ends by itself before it asks for the first will not do better the next time; one
+ * that was killed, or a later end, may have been chance, a hundred of them are not. */
+static void died_idle(struct ac_pool *pool, bool early, int status) {
+    bool killed = status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    pool->idle_deaths = pool->done_before == pool->stats.done ? pool->idle_deaths + 1 : 1;
+    pool->done_before = pool->stats.done;
+    if (early && !killed) {
+        spawn_failed(pool, -ECHILD);
+    } else if (pool->idle_deaths >= IDLE_DEATHS_MAX) {
+        pool->last_spawn_error = -ECHILD;
+        no_workers(pool);
+    }
+}
+
 /* Lock held; let go around the callback. */
 static void spawn_one(struct ac_pool *pool) {
     uint32_t worker = free_seat(pool);
@@ -141,7 +157,7 @@ static void look_at_starting(struct ac_pool *pool, uint32_t worker) {
         peer->life = AC__LIFE_ATTACHED;
     } else if (ac_pidfd_ended(peer->pidfd)) {
         ac__worker_died(pool, worker);
-        spawn_failed(pool, -ECHILD);
+        peer->early = true;
     }
 }
 
@@ -155,7 +171,12 @@ static void look_at_dying(struct ac_pool *pool, uint32_t worker) {
         pool->options.reap(pool->options.spawn_arg, peer->pid, &status) == -EAGAIN) {
         return;
     }
+    bool early = peer->early;
+    bool idle = peer->idle || early;
     ac__worker_gone(pool, worker);
+    if (idle) {
+        died_idle(pool, early, status);
+    }
 }
 
 static void look_at_attached(struct ac_pool *pool, uint32_t worker) {
@@ -170,7 +191,7 @@ static void look_at_attached(struct ac_pool *pool, uint32_t worker) {
     if (ready) {
         pool->failed_spawns = 0;
     } else { /* it came up, but never so far as to ask for a task */
-        spawn_failed(pool, -ECHILD);
+        pool->peers[worker].early = true;
     }
 }
 

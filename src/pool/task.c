@@ -3,8 +3,11 @@
  *
  * Waiting: the waiter sets WAITER in the state word by compare-and-swap and sleeps on that very word; the
  * worker's swap to DONE shows it the flag. If the worker dies between the swap and the wake-up, the parent
- * wakes the waiters of all that it had answered when it sees the death. If the word is overwritten by a wild
- * write, nobody wakes the waiter: it looks by itself every second (ac__audit).
+ * wakes the waiters of all that it had answered when it sees the death. A worker wakes it once more before it
+ * copies a large answer (spin.c): it looks, spins, and sleeps again if that was for nothing. Whoever was
+ * woken for a queued task may be stopped: a waiter that finds it queued still after 2 ms wakes another. If
+ * the word is overwritten by a wild write, nobody wakes the waiter: it looks by itself every second
+ * (ac__audit).
  *
  * A slot is used again only when it has no ticket, is over, and is not on, or about to be put on, the done
  * list: a released task that was to be notified of waits (`released`) until ac__done_drain has met it, or its
@@ -75,6 +78,7 @@ static void write_slot(struct ac__slot *slot, const struct ac_task_out *out, str
     slot->out_parts = 0;
     ac_store_relaxed(&slot->out_block, 0);
     ac_store_relaxed(&slot->progress, 0);
+    ac_store_relaxed(&slot->coming, 0);
     if (message->block == NULL && out->count == 1) {
         slot->in_parts = 1;
         slot->in_size = (uint32_t)out->parts[0].size;
@@ -128,12 +132,29 @@ static int submit_locked(struct ac_pool *pool, const struct ac_task_out *out, st
     return 0;
 }
 
-static int prepare(struct ac_pool *pool, const struct ac_task_out *out, struct ac_message *ret) {
+/* Large arguments are about to be copied: wake a worker for them now, so that it is awake when they are
+ * there. It spins for them, and counts as the spinner then; nothing rests on it. */
+static bool announce(struct ac_pool *pool, const struct ac_task_out *out) {
+    struct ac__head *head = pool->side.segment.head;
+    uint64_t word = out->more ? 0 : ac__coming_parts(out->parts, out->count);
+    if (word == 0) {
+        return false;
+    }
+    ac_store_relaxed(&head->parent_cpu, ac_cpu_now());
+    ac_store_release(&head->coming, word);
+    ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, ac_now_ns()));
+    return true;
+}
+
+static int prepare(struct ac_pool *pool, const struct ac_task_out *out, struct ac_message *ret,
+                   bool *ret_announced) {
     *ret = (struct ac_message){0};
+    *ret_announced = false;
     if (out->message != NULL || out->count == 0 ||
         (out->count == 1 && out->parts[0].size <= AC_POOL_INLINE)) {
         return 0;
     }
+    *ret_announced = announce(pool, out);
     return ac__block_fill(&pool->side, out->parts, out->count, ret);
 }
 
@@ -143,7 +164,8 @@ int ac_pool_submit(struct ac_pool *pool, const struct ac_task_out *out, uint64_t
     if (ac__side_foreign(&pool->side)) {
         return -ECHILD;
     }
-    int error = prepare(pool, out, &filled);
+    bool announced;
+    int error = prepare(pool, out, &filled, &announced);
     if (error < 0) {
         return error;
     }
@@ -164,6 +186,9 @@ int ac_pool_submit(struct ac_pool *pool, const struct ac_task_out *out, uint64_t
     ac_store_relaxed(&pool->side.segment.head->parent_cpu, ac_cpu_now());
     if (!out->more) {
         ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, now));
+    }
+    if (announced) {
+        ac__coming_over(&pool->side.segment.head->coming);
     }
     return 0;
 }
@@ -254,6 +279,7 @@ int ac_pool_state(struct ac_pool *pool, uint64_t ticket, enum ac_task_state *ret
 }
 
 /* --- Waiting */
+enum { DOUBT_NS = 2000000 };
 struct watch {
     struct ac__slot *slot;
     uint32_t generation;
@@ -266,18 +292,20 @@ static bool watch_over(void *arg) {
 }
 
 static bool spin_for(struct ac_pool *pool, struct watch *watch, int64_t start_ns) {
+    uint32_t cpus = pool->side.segment.head->usable_cpus;
     bool free = false;
-    if (!ac__spin_allowed(&pool->spin, pool->side.segment.head->usable_cpus) ||
+    bool coming = cpus > 1 && start_ns < ac__coming_until(ac_load_relaxed(&watch->slot->coming), start_ns);
+    if (!(coming || ac__spin_allowed(&pool->spin, cpus)) ||
         !atomic_compare_exchange_strong(&pool->spinning, &free, true)) {
         return watch_over(watch);
     }
-    bool over = ac__spin_until(watch_over, watch, start_ns);
+    bool over = ac__spin_until(watch_over, watch, start_ns, &watch->slot->coming);
     ac_store_release(&pool->spinning, false);
     return over;
 }
 
-/* One sleep on the slot's word. */
-static int park(struct ac_pool *pool, struct watch *watch, int64_t nap_ns) {
+/* One sleep on the slot's word. The first one is short while the task is queued though a worker is idle. */
+static int park(struct ac_pool *pool, struct watch *watch, int64_t nap_ns, bool *doubted) {
     uint32_t word = ac_load_acquire(&watch->slot->state);
     do {
         if (ac__over(word) || word >> AC__GENERATION_SHIFT != watch->generation) {
@@ -285,10 +313,15 @@ static int park(struct ac_pool *pool, struct watch *watch, int64_t nap_ns) {
         }
     } while (!(word & AC__WAITER) && !ac_cas_acq_rel(&watch->slot->state, &word, word | AC__WAITER));
     AC_KILL_POINT(P_WAIT_FLAGGED);
-    if (ac__phase(word) == AC_TASK_QUEUED) { /* whoever was to be woken for it may be stopped */
+    bool doubt = ac__phase(word) == AC_TASK_QUEUED && !*doubted && ac__idle_any(&pool->side.segment);
+    *doubted = true;
+    int got =
+        ac_futex_wait(&watch->slot->state, word | AC__WAITER, doubt ? ac_min(nap_ns, DOUBT_NS) : nap_ns);
+    if (doubt && got == -ETIMEDOUT && nap_ns > DOUBT_NS) { /* whoever was to be woken for it may be stopped */
         ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, ac_now_ns()));
+        got = 0;
     }
-    return ac_futex_wait(&watch->slot->state, word | AC__WAITER, nap_ns);
+    return got;
 }
 
 static int look(struct ac_pool *pool, uint64_t ticket, struct watch *ret) {
@@ -318,13 +351,14 @@ int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns) {
     }
     int64_t start = ac_now_ns();
     int64_t until = timeout_ns < 0 ? INT64_MAX : start + timeout_ns;
+    bool doubted = false;
     over = spin_for(pool, &watch, start);
     while (over == 0) {
         int64_t nap = ac__nap(pool, until);
         if (nap <= 0) {
             return -ETIMEDOUT;
         }
-        int got = park(pool, &watch, nap);
+        int got = park(pool, &watch, nap, &doubted);
         if (got == -EINTR) {
             return got;
         }
@@ -334,8 +368,11 @@ int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns) {
             pthread_mutex_unlock(&pool->side.lock);
         }
         over = look(pool, ticket, &watch);
+        if (over == 0 && got == 0) { /* woken: its answer is being copied, or so it seems */
+            over = spin_for(pool, &watch, ac_now_ns());
+        }
     }
-    ac__spin_note(&pool->spin, ac_now_ns() - start);
+    ac__spin_note(&pool->spin, ac__gap(start, ac_now_ns(), ac_load_relaxed(&watch.slot->coming)));
     return over > 0 ? 0 : over;
 }
 
@@ -451,7 +488,7 @@ int ac_pool_release(struct ac_pool *pool, uint64_t ticket) {
     return index != AC__NONE ? 0 : -EINVAL;
 }
 
-static int retry(struct ac_pool *pool, uint32_t index) {
+static int retry(struct ac_pool *pool, uint32_t index, uint32_t items) {
     struct ac__task *task = &pool->tasks[index];
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t word = ac_load_acquire(&slot->state);
@@ -481,18 +518,20 @@ static int retry(struct ac_pool *pool, uint32_t index) {
     }
     pool->active = true;
     slot->start_ns = slot->end_ns = 0;
+    slot->items = items != 0 ? items : slot->items;
     ac_store_relaxed(&slot->out_block, 0);
     ac_store_relaxed(&slot->progress, 0);
+    ac_store_relaxed(&slot->coming, 0);
     return enqueue(pool, index, task->notify ? AC__NOTIFY : 0);
 }
 
-int ac_pool_retry(struct ac_pool *pool, uint64_t ticket) {
+int ac_pool_retry(struct ac_pool *pool, uint64_t ticket, uint32_t items) {
     if (ac__side_foreign(&pool->side)) {
         return -ECHILD;
     }
     pthread_mutex_lock(&pool->side.lock);
     uint32_t index = ac__task_find(pool, ticket);
-    int error = index == AC__NONE ? -EINVAL : retry(pool, index);
+    int error = index == AC__NONE ? -EINVAL : retry(pool, index, items);
     pthread_mutex_unlock(&pool->side.lock);
     if (error == 0) {
         ac_pool_kick(pool);

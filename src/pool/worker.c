@@ -1,11 +1,12 @@
 /* worker.c - the worker's side: attach, claim, answer.
  *
- * Idle workers: at most one spins, for up to 50 us, and only while the gaps between tasks have been short
- * lately; the others sleep on their seat's park word. The spinner says so in the head, so that the parent
- * need not wake anybody for the next task. It takes that back before it claims, so a parent that still read
- * it as set has a spinner that will look at the queue after its tail was moved; and the note carries the
- * time, so that a spinner that was stopped or preempted does not count for long. Sleep and wake-up otherwise:
- * queue.c.
+ * Idle workers: at most one spins, for up to 50 us, once a gap, and only while the gaps between tasks have
+ * been short lately; the others sleep on their seat's park word. The spinner says so in the head, so that the
+ * parent need not wake anybody for the next task. It takes that back before it claims, so a parent that still
+ * read it as set has a spinner that will look at the queue after its tail was moved; and the note carries the
+ * time, so that a spinner that was stopped or preempted does not count for long. A worker that was woken for
+ * arguments that are still being copied spins for those, whatever the gaps were (spin.c). Sleep and wake-up
+ * otherwise: queue.c.
  *
  * Answering: first the block and the slot's out fields are written, then the state word is swapped from
  * RUNNING(me) to DONE (release). What the parent sees after DONE (acquire) is whole. If the parent has
@@ -29,6 +30,7 @@
 
 #define KEEP_BYTES    (UINT64_C(256) << 20)
 #define MOVE_EVERY_NS (2 * AC_NS_PER_MS)
+#define MOVE_NS       100000 /* what it costs, with room: hidden by a copy that takes longer */
 #define RSS_TASK_NS                                                                                          \
     (2 * AC_NS_PER_MS) /* tasks longer than that refresh the peak of memory that death reports */
 
@@ -38,6 +40,7 @@ struct ac_worker {
     uint32_t id;
     uint32_t current; /* slot index, or AC__NONE */
     struct ac__spin spin;
+    bool spun;      /* in this gap between tasks: not again */
     int64_t now_ns; /* when the last task ended: the next one's idle gap starts there */
     int64_t moved_ns;
     pid_t parent;
@@ -184,8 +187,11 @@ static bool work_seen(void *arg) {
 /* The kernel likes to wake us on the CPU of whoever woke us. There our spinning keeps the parent from
  * running, and its from us: each hand-over costs two switches, 6 us in place of 0.6. */
 static void leave_parents_cpu(struct ac_worker *worker, int64_t now_ns) {
-    int cpu = ac_load_relaxed(&worker->side.segment.head->parent_cpu);
-    if (cpu == ac_cpu_now() && now_ns - worker->moved_ns > MOVE_EVERY_NS) {
+    struct ac__head *head = worker->side.segment.head;
+    int cpu = ac_load_relaxed(&head->parent_cpu);
+    bool time = now_ns - worker->moved_ns > MOVE_EVERY_NS ||
+                ac__coming_until(ac_load_relaxed(&head->coming), now_ns) - now_ns > MOVE_NS;
+    if (time && cpu == ac_cpu_now()) {
         worker->moved_ns = now_ns;
         ac_cpu_leave(cpu);
     }
@@ -195,12 +201,16 @@ static bool spin_for_work(struct ac_worker *worker, int64_t start_ns) {
     struct ac__head *head = worker->side.segment.head;
     uint64_t none = 0;
     uint64_t mine = (uint64_t)start_ns / 1000 << 16 | (worker->id + 1);
-    if (!ac__spin_allowed(&worker->spin, head->usable_cpus) || !ac_cas_acq_rel(&head->spinner, &none, mine)) {
+    bool coming =
+        head->usable_cpus > 1 && start_ns < ac__coming_until(ac_load_relaxed(&head->coming), start_ns);
+    bool allowed = coming || (!worker->spun && ac__spin_allowed(&worker->spin, head->usable_cpus));
+    if (!allowed || !ac_cas_acq_rel(&head->spinner, &none, mine)) {
         return false;
     }
+    worker->spun = true;
     AC_KILL_POINT(SPIN_FLAGGED);
     leave_parents_cpu(worker, start_ns);
-    ac__spin_until(work_seen, worker, start_ns);
+    ac__spin_until(work_seen, worker, start_ns, &head->coming);
     ac_cas_acq_rel(&head->spinner, &mine, 0);
     ac_fence_full(); /* I do not spin, before is there work: against the parent's tail, before does anyone
                         spin */
@@ -229,27 +239,28 @@ static bool park(struct ac_worker *worker, int64_t timeout_ns, int *ret_woken) {
     return claimed;
 }
 
+/* A timeout of zero looks, and spins, but does not sleep: the kernel makes 50 us of it, and a timer. */
 static int wait_for_task(struct ac_worker *worker, int64_t timeout_ns) {
     struct ac__segment *segment = &worker->side.segment;
     int64_t start = worker->now_ns;
     int64_t until = timeout_ns < 0 ? INT64_MAX : ac_now_ns() + timeout_ns;
     bool claimed = spin_for_work(worker, ac_now_ns());
+    int woken = timeout_ns == 0 ? -ETIMEDOUT : 0;
     while (!claimed) {
-        int woken;
-        claimed = park(worker, until == INT64_MAX ? -1 : ac_max(until - ac_now_ns(), (int64_t)0), &woken) ||
-                  claim(worker);
-        if (claimed) {
-            break;
-        }
         if (ac_load_acquire(&segment->head->closing) != 0) {
+            if (claim(worker)) { /* queued before the pool was closed, seen by no look before this one */
+                break;
+            }
             return -ESHUTDOWN;
         }
         if (woken == -EINTR || woken == -ETIMEDOUT) {
             return woken;
         }
+        claimed = park(worker, until == INT64_MAX ? -1 : ac_max(until - ac_now_ns(), (int64_t)0), &woken) ||
+                  claim(worker) || spin_for_work(worker, ac_now_ns());
     }
     worker->now_ns = ac_now_ns();
-    ac__spin_note(&worker->spin, worker->now_ns - start);
+    ac__spin_note(&worker->spin, ac__gap(start, worker->now_ns, ac_load_relaxed(&segment->head->coming)));
     return 0;
 }
 
@@ -286,6 +297,7 @@ int ac_worker_next(struct ac_worker *worker, int64_t timeout_ns, struct ac_task_
     } else {
         ac__spin_note(&worker->spin, 0); /* the last task's end is near enough to this one's start */
     }
+    worker->spun = false;
     pass_baton(&worker->side.segment, worker->now_ns);
     return open_task(worker, ret);
 }
@@ -376,6 +388,19 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
     return 0;
 }
 
+/* A large answer is about to be copied: wake who sleeps for it now, so that it is awake when it is there. */
+static void announce(struct ac_worker *worker, const struct ac_part *parts, uint32_t count) {
+    struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    uint64_t word = ac__coming_parts(parts, count);
+    if (word != 0) {
+        ac_store_release(&slot->coming, word);
+        ac_fence_full(); /* it comes, before does anyone sleep; a miss costs no more than time */
+        if (ac_load_relaxed(&slot->state) & AC__WAITER) {
+            ac_futex_wake(&slot->state, INT_MAX);
+        }
+    }
+}
+
 int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_part *parts, uint32_t count) {
     struct ac_message message;
     if (ac__side_foreign(&worker->side)) {
@@ -385,6 +410,7 @@ int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_pa
         return -EINVAL;
     }
     if (count > 1 || (count == 1 && parts[0].size > AC_POOL_INLINE)) {
+        announce(worker, parts, count);
         int error = ac__block_fill(&worker->side, parts, count, &message);
         return error < 0 ? error : ac_worker_finish_message(worker, kind, &message);
     }

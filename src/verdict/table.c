@@ -122,9 +122,11 @@ static void fix_native_parallel(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- all-cores-busy */
 
+/* Full with the little that others use, too: more threads would only take turns. */
 static struct ac_fit fit_all_cores_busy(const struct ac_evidence *e) {
-    double share = e->used / e->usable;
-    return (struct ac_fit){.fits = share >= FULL, .confidence = by_margin((share - 0.85) / 0.1)};
+    double share = (e->used + fmin(fmax(e->others, 0), 0.2 * e->usable)) / e->usable;
+    return (struct ac_fit){.fits = share >= FULL && e->used >= 0.75 * e->usable,
+                           .confidence = by_margin((share - 0.85) / 0.1)};
 }
 
 static void say_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {

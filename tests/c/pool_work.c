@@ -207,6 +207,7 @@ static int work(struct ac_worker *worker, const struct ac_task_in *task) {
 }
 
 int work_main(const struct ac_spawn *spawn, void *arg) {
+    ac_memory_fail_at(0); /* faults are for the parent */
     struct ac_worker *worker;
     struct ac_task_in task;
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};

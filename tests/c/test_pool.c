@@ -216,7 +216,7 @@ static void test_items(void **state) {
     work_valid(pool);
     ac_message_clear(&result.message);
     work_valid(pool);
-    assert_int_equal(ac_pool_retry(pool, ticket), 0);
+    assert_int_equal(ac_pool_retry(pool, ticket, 0), 0);
     assert_int_equal(work_outcome(pool, ticket), AC_TASK_DIED);
     ac_pool_free(pool);
 }

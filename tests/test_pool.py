@@ -1,0 +1,28 @@
+"""The pool on every interpreter that it supports: the cases of tests/pool, each file in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import TESTS
+from extension import package_for, supported
+from interpreters import TEMPORARY, Interpreter
+
+pytestmark = pytest.mark.long  # until the pool is done (CONTRIBUTING.md)
+
+FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("python", supported(), ids=lambda one: f"py{one.name}")
+@pytest.mark.parametrize("file", FILES)
+def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
+    package = package_for(python)
+    where = Path(python.root) / "tmp" / TEMPORARY / tmp_path.name if python.root else tmp_path
+    cases = shutil.copytree(TESTS / "pool", where / "pool", dirs_exist_ok=True)
+    path = "/" + str(cases.relative_to(python.root)) if python.root else str(cases)
+    done = package.run("-m", "unittest", "-v", file, timeout=300, PYTHONPATH=f"{package.path}:{path}")
+    ran = re.search(r"Ran (\d+) tests", done.stderr)
+    assert done.returncode == 0 and ran and int(ran[1]) >= 3, done.stdout + done.stderr
