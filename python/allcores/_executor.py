@@ -145,21 +145,26 @@ class ProcessPoolExecutor(_ExecutorBase):
     @property
     def _processes(self) -> dict[int, Any] | None:
         """Worker processes by pid; waits until those that were asked for have been started."""
-        import time
-
         from allcores._process import WorkerProcess
 
         if self._state.shut:
             return None
         if self._engine is None:
             return {}
+        workers = self._started_workers(self._engine)
+        forked = self._state.forked
+        return {pid: forked.get(pid) or WorkerProcess(pid, self._state) for _, pid, _, _, _ in workers}
+
+    def _started_workers(self, engine: _ext.Engine) -> list[tuple[int, int, int, int, int]]:
+        """The engine's workers once all that were asked for have been started."""
+        import time
+
         until = time.monotonic() + 10
-        while len(workers := self._engine.workers()) < self._started and time.monotonic() < until:
+        while len(workers := engine.workers()) < self._started and time.monotonic() < until:
             if self._state.broken or self._state.shut:
                 break
             time.sleep(0.0005)
-        forked = self._state.forked
-        return {pid: forked.get(pid) or WorkerProcess(pid, self._state) for _, pid, _, _, _ in workers}
+        return workers
 
     def stats(self) -> dict[str, int]:
         """Counts and times of this pool so far; times (``_ns``) in nanoseconds, sizes in bytes."""
@@ -171,7 +176,6 @@ class ProcessPoolExecutor(_ExecutorBase):
         """Make the engine, at the first task. Raises RuntimeError after shutdown."""
         from allcores._functions import Functions
         from allcores._manager import Manager
-        from allcores._reach import Reach
 
         with self._shutdown_lock:
             if self._state.shut:
@@ -179,8 +183,7 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._engine is not None:
                 return
             _refuse_at_exit()
-            reach = Reach(self._fork)
-            engine = self._make_engine(reach)
+            engine, reach = self._make_engine()
             self._state.engine = engine
             functions = Functions(engine, reach, self._state)
             self._function_keys = functions
@@ -193,20 +196,30 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._fork:
                 engine.start(self._max_workers)
                 self._started = self._max_workers
+                self._started_workers(engine)  # the caller holds no lock now that they would copy; later it may
             self._engine = engine
 
-    def _make_engine(self, reach: Any) -> _ext.Engine:
+    def _make_engine(self) -> tuple[_ext.Engine, Any]:
         from allcores import _config
+        from allcores._reach import Reach
 
+        if not self._fork:
+            reach = Reach(False)
+            try:
+                initializer, fds = _config.pickled_initializer(self._initializer, self._initargs, reach)
+            except _config.OnlyByFork as error:
+                if self._context is not None or self._max_tasks_per_child is not None:
+                    raise error.reason from None
+                self._fork = True
         if self._fork:
-            return _ext.Engine(None, Future, Outcomes(self._state), reach, ())
-        initializer, fds = _config.pickled_initializer(self._initializer, self._initargs, reach)
+            reach = Reach(True)
+            return _ext.Engine(None, Future, Outcomes(self._state), reach, ()), reach
         self._state.fds = fds
         self._state.main = _config.main_module()
         engine = _ext.Engine(_spawn.zygote(), Future, Outcomes(self._state), reach, fds)
         most = self._max_tasks_per_child or 0
         engine.share(_ext.CONFIG, _config.make(most, self._max_workers, initializer, self._state.main))
-        return engine
+        return engine, reach
 
     def _forker(self, engine: _ext.Engine) -> Callable[[], Any]:
         from allcores import _config, _worker

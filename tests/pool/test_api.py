@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as cf
+import concurrent.futures.process
+import multiprocessing
 import operator
 import os
 import sys
 import threading
 import time
 import unittest
+from typing import Any
 
 from allcores import Future, ProcessPoolExecutor
 from common import Case, wait_until
@@ -27,6 +30,20 @@ def nap(seconds: float, value: object = None) -> object:
 def slow_pid(_: int) -> int:
     time.sleep(0.005)
     return os.getpid()
+
+
+def keep_shared(*things: Any) -> None:
+    sys.shared = things  # type: ignore[attr-defined]
+
+
+def count_up(_: int) -> None:
+    lock, value, _ = sys.shared  # type: ignore[attr-defined]
+    with lock:
+        value.value += 1
+
+
+def send_back(text: str) -> None:
+    sys.shared[2].put(text)  # type: ignore[attr-defined]
 
 
 class CannotUnpickle(Exception):
@@ -240,6 +257,14 @@ class Pool(Case):
         with self.assertRaisesRegex(cf.process.BrokenProcessPool, "initializer"):
             pool.submit(abs, 1).result()
         pool.shutdown()
+
+    def test_shared_things_of_the_default_context_reach_the_workers(self) -> None:
+        things = (multiprocessing.Lock(), multiprocessing.Value("i", 0), multiprocessing.Queue())
+        with ProcessPoolExecutor(2, initializer=keep_shared, initargs=things) as pool:
+            list(pool.map(count_up, range(200)))
+            pool.submit(send_back, "here").result()
+        self.assertEqual(things[1].value, 200)
+        self.assertEqual(things[2].get(timeout=10), "here")
 
     def test_max_tasks_per_child(self) -> None:
         with ProcessPoolExecutor(1, max_tasks_per_child=3) as pool:
