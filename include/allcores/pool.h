@@ -230,6 +230,7 @@ struct ac_result {
     pid_t pid;                           /* its pid */
     struct ac_death death;               /* DIED, CORRUPT */
     int64_t submit_ns, start_ns, end_ns; /* CLOCK_MONOTONIC; 0 where it did not come to that */
+    int64_t pickle_ns;                   /* between start and end, what ac_worker_pickling told */
 };
 /* What came of a task that is over. -EAGAIN: it is not; -EBADMSG: cannot be here (CORRUPT is a state).
  * May be called once a ticket for the message (it moves to the caller); again gives an empty message. */
@@ -285,7 +286,8 @@ struct ac_pool_stats {
     uint64_t deaths, spawns;
     uint64_t segment_bytes;       /* pages that the segment has now */
     uint64_t bytes_in, bytes_out; /* payload bytes submitted, taken */
-    int64_t queue_ns, run_ns;     /* summed over tasks taken: submit to start, start to end */
+    /* Summed over tasks taken: submit to start; start to end, its pickling apart; end to taken. */
+    int64_t queue_ns, run_ns, pickle_ns, return_ns;
 };
 void ac_pool_stats(struct ac_pool *pool, struct ac_pool_stats *ret);
 /* Checks everything that can be checked about the segment and the parent's own books; NULL when all is well,
@@ -314,6 +316,9 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
  */
 int ac_worker_stage(struct ac_worker *worker, uint16_t kind, const struct ac_message *message);
 void ac_worker_progress(struct ac_worker *worker, uint32_t items_done);
+/* From since_ns to until_ns the worker (un)pickled; until_ns 0: until the answer has been given. For stats.
+ */
+void ac_worker_pickling(struct ac_worker *worker, int64_t since_ns, int64_t until_ns);
 /* What the parent shared. The message's bytes are the parent's: do not write. -EINVAL: no such key. */
 int ac_worker_shared(struct ac_worker *worker, uint64_t key, struct ac_message *ret);
 int ac_worker_config(struct ac_worker *worker, struct ac_message *ret); /* -ENOENT: none was set */

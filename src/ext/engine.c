@@ -5,6 +5,7 @@
 #include "ext/ext.h"
 #include "ext/forker.h"
 #include "ext/zygote.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -140,7 +141,16 @@ int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t ite
         error = ac_pool_submit(engine->pool, &task, ret_ticket);
         Py_END_ALLOW_THREADS
     }
+    if (out->began_ns)
+        ac_add_relaxed(&engine->pickle_ns, ac_now_ns() - out->began_ns);
     return error < 0 ? submit_error(engine, error) : 0;
+}
+
+PyObject *ac__engine_unpickle(struct ac__engine *engine, const struct ac_message *message) {
+    int64_t began = ac_now_ns();
+    PyObject *value = ac__message_unpickle(engine->state, message);
+    ac_add_relaxed(&engine->pickle_ns, ac_now_ns() - began);
+    return value;
 }
 
 int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *future) {
@@ -293,13 +303,16 @@ static PyObject *engine_share(PyObject *self, PyObject *args) {
 }
 
 static PyObject *engine_stats(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct ac__engine *engine = (struct ac__engine *)self;
     struct ac_pool_stats s;
-    ac_pool_stats(((struct ac__engine *)self)->pool, &s);
-    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsL}", "submitted", s.submitted, "done", s.done, "died",
-                         s.died, "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued,
+    ac_pool_stats(engine->pool, &s);
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsLsLsL}", "submitted", s.submitted, "done", s.done,
+                         "died", s.died, "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued,
                          "running", s.running, "wakes", s.wakes, "deaths", s.deaths, "spawns", s.spawns,
                          "segment_bytes", s.segment_bytes, "bytes_in", s.bytes_in, "bytes_out", s.bytes_out,
-                         "queue_ns", (long long)s.queue_ns, "run_ns", (long long)s.run_ns);
+                         "queue_ns", (long long)s.queue_ns, "pickle_ns",
+                         (long long)(s.pickle_ns + ac_load_relaxed(&engine->pickle_ns)), "run_ns",
+                         (long long)s.run_ns, "return_ns", (long long)s.return_ns);
 }
 
 static PyObject *engine_valid(PyObject *self, PyObject *Py_UNUSED(none)) {

@@ -7,6 +7,7 @@
 #include "ext/ext.h"
 #include "ext/forker.h"
 #include "ext/zygote.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -90,11 +91,20 @@ static PyObject *function_of(struct worker *worker, uint64_t key) {
     return function;
 }
 
+static PyObject *unpickle(struct worker *worker, const struct ac_message *message) {
+    int64_t began = ac_now_ns();
+    PyObject *value = ac__message_unpickle(worker->state, message);
+    ac_worker_pickling(worker->handle, began, ac_now_ns());
+    return value;
+}
+
 /* --- answers */
 
 static int finish(struct worker *worker, const struct ac__out *out) {
     int error;
     size_t total = 0;
+    if (out->began_ns)
+        ac_worker_pickling(worker->handle, out->began_ns, 0);
     for (uint32_t i = 0; i < out->count; i++)
         total += out->parts[i].size;
     if (total <= 16384)
@@ -257,7 +267,7 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     PyObject *function = NULL, *args, *kwargs, *result = NULL;
     if (ac__message_head(message, &head, &at, &end) < 0)
         return NULL;
-    PyObject *value = ac__message_unpickle(worker->state, message);
+    PyObject *value = unpickle(worker, message);
     bool good = value && PyTuple_Check(value) &&
                 (head.key ? PyArg_ParseTuple(value, "O!O!:task", &PyTuple_Type, &args, &PyDict_Type, &kwargs)
                           : PyArg_ParseTuple(value, "OO!O!:task", &function, &PyTuple_Type, &args,
@@ -473,7 +483,7 @@ static void run_map_pickled(struct worker *worker, const struct ac_message *mess
     const uint8_t *at, *end;
     PyObject *value = NULL, *rows = NULL, *function = NULL, **values = NULL;
     if (ac__message_head(message, &head, &at, &end) == 0)
-        value = ac__message_unpickle(worker->state, message);
+        value = unpickle(worker, message);
     if (value && head.key) {
         rows = value;
         function = function_of(worker, head.key);

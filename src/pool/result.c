@@ -185,6 +185,7 @@ static void describe(struct ac_pool *pool, uint32_t index, uint32_t word, struct
     ret->submit_ns = slot->submit_ns;
     ret->start_ns = slot->start_ns;
     ret->end_ns = slot->end_ns;
+    ret->pickle_ns = slot->pickle_ns;
     ret->death = task->death != NULL
                      ? *task->death
                      : (struct ac_death){.kind = AC_DEATH_CRASH, .worker = ret->worker, .status = -1};
@@ -200,7 +201,11 @@ static void count(struct ac_pool *pool, const struct ac_result *result) {
         int64_t now = ac_now_ns();
         pool->stats.done++;
         pool->stats.queue_ns += between(result->submit_ns, result->start_ns, now);
-        pool->stats.run_ns += between(result->start_ns, result->end_ns, now);
+        int64_t ran = between(result->start_ns, result->end_ns, now);
+        int64_t pickled = ac_min(ac_max(result->pickle_ns, (int64_t)0), ran);
+        pool->stats.run_ns += ran - pickled;
+        pool->stats.pickle_ns += pickled;
+        pool->stats.return_ns += between(result->end_ns, now, now);
         for (uint32_t i = 0; i < result->message.count; i++) {
             pool->stats.bytes_out += result->message.parts[i].size;
         }

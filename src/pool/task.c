@@ -73,6 +73,7 @@ static void write_slot(struct ac__slot *slot, const struct ac_task_out *out, str
     slot->ticket_generation = generation;
     slot->start_ns = 0;
     slot->end_ns = 0;
+    slot->pickle_ns = 0;
     slot->out_size = 0;
     slot->out_kind = 0;
     slot->out_parts = 0;

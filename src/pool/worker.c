@@ -40,8 +40,9 @@ struct ac_worker {
     uint32_t id;
     uint32_t current; /* slot index, or AC__NONE */
     struct ac__spin spin;
-    bool spun;      /* in this gap between tasks: not again */
-    int64_t now_ns; /* when the last task ended: the next one's idle gap starts there */
+    bool spun;           /* in this gap between tasks: not again */
+    int64_t now_ns;      /* when the last task ended: the next one's idle gap starts there */
+    int64_t pickling_ns; /* since when, 0 not */
     int64_t moved_ns;
     pid_t parent;
 };
@@ -347,6 +348,10 @@ static bool finish(struct ac_worker *worker) {
     uint32_t word;
     worker->now_ns = ac_now_ns();
     slot->end_ns = worker->now_ns;
+    if (worker->pickling_ns != 0) {
+        slot->pickle_ns += worker->now_ns - worker->pickling_ns;
+        worker->pickling_ns = 0;
+    }
     int64_t ran = slot->end_ns - slot->start_ns;
     AC_KILL_POINT(FINISH_WRITTEN);
     bool done = swap_done(worker, &slot->state, &word);
@@ -448,6 +453,14 @@ void ac_worker_progress(struct ac_worker *worker, uint32_t items_done) {
     if (worker->current != AC__NONE && !ac__side_foreign(&worker->side)) {
         ac_store_release(&worker->side.segment.slots[worker->current].progress, items_done);
         AC_KILL_POINT(PROGRESS_WRITTEN);
+    }
+}
+
+void ac_worker_pickling(struct ac_worker *worker, int64_t since_ns, int64_t until_ns) {
+    if (until_ns == 0) {
+        worker->pickling_ns = since_ns;
+    } else if (worker->current != AC__NONE && !ac__side_foreign(&worker->side)) {
+        worker->side.segment.slots[worker->current].pickle_ns += until_ns - since_ns;
     }
 }
 

@@ -46,6 +46,20 @@ def send_back(text: str) -> None:
     sys.shared[2].put(text)  # type: ignore[attr-defined]
 
 
+class SlowToPickle:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __reduce__(self) -> Any:
+        time.sleep(self.seconds)
+        return SlowToPickle, (0,)
+
+
+class SlowToUnpickle(SlowToPickle):
+    def __reduce__(self) -> Any:
+        return nap, (self.seconds, 1)
+
+
 class CannotUnpickle(Exception):
     def __init__(self, a: object, b: object) -> None:
         super().__init__(a)
@@ -167,6 +181,21 @@ class Submit(Case):
         stats = self.pool.stats()
         self.assertEqual((stats["submitted"], stats["done"]), (4, 4))
         self.assertGreaterEqual(stats["run_ns"], 40_000_000)
+
+    def test_stats_say_what_dominated(self) -> None:
+        with ProcessPoolExecutor(1) as pool:
+            self.assertIsNone(pool.stats()["dominant"])
+            pool.submit(nap, 0.3).result()
+            self.assertEqual(pool.stats()["dominant"], "run")
+            self.assertLess(pool.stats()["pickle_ns"], 300_000_000)
+            for slow in (SlowToPickle(0.3), SlowToUnpickle(0.3)):
+                pool.submit(id, slow).result()
+            self.assertGreaterEqual(pool.stats()["pickle_ns"], 600_000_000)
+            self.assertEqual(pool.stats()["dominant"], "pickle")
+            future = pool.submit(nap, 0.01)
+            time.sleep(1.5)
+            future.result()
+            self.assertEqual(pool.stats()["dominant"], "return")
 
 
 class Map(Case):
