@@ -316,6 +316,12 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
  */
 int ac_worker_stage(struct ac_worker *worker, uint16_t kind, const struct ac_message *message);
 void ac_worker_progress(struct ac_worker *worker, uint32_t items_done);
+/* Finish with the arguments' own block as the answer, for calls that return what they were given: of its
+ * first `count` parts the first is written over by `first`, which may not be longer (zeros follow it), the
+ * others stay as they are. 0: `arguments` is empty now. -EAGAIN: not possible, nothing has changed: the task
+ * has several items, or somebody here still refers to the block. */
+int ac_worker_give(struct ac_worker *worker, uint16_t kind, struct ac_part first, uint32_t count,
+                   struct ac_message *arguments);
 /* From since_ns to until_ns the worker (un)pickled; until_ns 0: until the answer has been given. For stats.
  */
 void ac_worker_pickling(struct ac_worker *worker, int64_t since_ns, int64_t until_ns);

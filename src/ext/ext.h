@@ -77,6 +77,7 @@ struct ac__out {
     int64_t began_ns; /* when pickling did; 0: there was nothing that takes a while */
 };
 void ac__out_clear(struct ac__out *out);
+void ac__out_release(struct ac__out *out); /* the buffers: `parts` points at what may be gone */
 /* `head` + `size` more bytes as the only part; returns where those go, NULL with MemoryError. */
 uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size);
 /* `value` pickled, buffers out of band. -1 with the exception of the pickler. `byvalue`: the pool's

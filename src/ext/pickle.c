@@ -57,9 +57,14 @@ static bool is_plain(PyObject *value, int depth, int *nodes) {
     return ac__atom_size(value) > 0;
 }
 
-void ac__out_clear(struct ac__out *out) {
+void ac__out_release(struct ac__out *out) {
     for (uint32_t i = 0; i < out->view_count; i++)
         PyBuffer_Release(&out->views[i]);
+    out->view_count = 0;
+}
+
+void ac__out_clear(struct ac__out *out) {
+    ac__out_release(out);
     PyMem_Free(out->views);
     if (out->parts != out->few)
         PyMem_Free(out->parts);
@@ -68,7 +73,7 @@ void ac__out_clear(struct ac__out *out) {
     out->views = NULL;
     out->heap = NULL;
     out->parts = NULL;
-    out->view_count = out->count = 0;
+    out->count = 0;
 }
 
 uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size) {

@@ -175,22 +175,37 @@ static void answer_error(struct worker *worker, enum ac__kind kind) {
     Py_XDECREF(bytes);
 }
 
-static void answer(struct worker *worker, PyObject *value) {
+/* The buffers are those of the arguments, each in its place. */
+static bool returns_arguments(const struct ac__out *out, const struct ac_message *arguments) {
+    bool same = out->view_count && out->count == out->view_count + 1 && out->count <= arguments->count;
+    for (uint32_t i = 1; same && i < out->count; i++)
+        same =
+            out->parts[i].data == arguments->parts[i].data && out->parts[i].size == arguments->parts[i].size;
+    return same;
+}
+
+/* Takes the reference to the value. A call that returns what it was given, changed or not, sends no byte of
+ * it where nothing here refers to that any more. */
+static void answer(struct worker *worker, PyObject *value, struct ac_message *arguments) {
     struct ac__head head = {.count = 1};
     struct ac__out out;
     size_t size = ac__atom_size(value);
-    if (size) {
-        uint8_t *to = ac__out_one(&out, KIND_ATOM, &head, size);
-        if (!to) {
-            answer_error(worker, KIND_ERROR);
-            return;
-        }
+    uint8_t *to = size ? ac__out_one(&out, KIND_ATOM, &head, size) : NULL;
+    if (to)
         ac__atom_write(to, value);
-    } else if (ac__out_pickle(worker->state, &out, KIND_PICKLE, &head, value, Py_None) < 0) {
+    if (size ? !to : ac__out_pickle(worker->state, &out, KIND_PICKLE, &head, value, Py_None) < 0) {
         answer_error(worker, KIND_ERROR);
-        return;
+    } else if (returns_arguments(&out, arguments)) {
+        ac__out_release(&out); /* the bytes stay: `arguments` refers to them */
+        Py_CLEAR(value);
+        ac_worker_pickling(worker->handle, out.began_ns, 0);
+        if (ac_worker_give(worker->handle, out.kind, out.parts[0], out.count, arguments) < 0)
+            answer_out(worker, &out);
+        ac__out_clear(&out);
+    } else {
+        answer_out(worker, &out);
     }
-    answer_out(worker, &out);
+    Py_XDECREF(value);
 }
 
 /* --- single calls */
@@ -238,7 +253,7 @@ static PyObject **values_of(const struct ac_message *message, struct ac__head *r
     return values;
 }
 
-static void run_call(struct worker *worker, const struct ac_message *message) {
+static void run_call(struct worker *worker, struct ac_message *message) {
     struct ac__head head;
     PyObject *few[FEW];
     PyObject **values = values_of(message, &head, few);
@@ -250,14 +265,13 @@ static void run_call(struct worker *worker, const struct ac_message *message) {
         Py_DECREF(function);
     }
     if (result)
-        answer(worker, result);
+        answer(worker, result, message);
     else
         answer_error(worker, function ? KIND_ERROR : KIND_UNREADABLE);
     if (values)
         drop(values, (Py_ssize_t)head.count);
     if (values && values != few)
         PyMem_Free(values);
-    Py_XDECREF(result);
 }
 
 /* (args, kwargs) or (f, args, kwargs) -> what the call gives. *ret_called: the call was begun. */
@@ -284,14 +298,13 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     return result;
 }
 
-static void run_pickled(struct worker *worker, const struct ac_message *message) {
+static void run_pickled(struct worker *worker, struct ac_message *message) {
     bool called = false;
     PyObject *result = call_pickled(worker, message, &called);
     if (result)
-        answer(worker, result);
+        answer(worker, result, message);
     else
         answer_error(worker, called ? KIND_ERROR : KIND_UNREADABLE);
-    Py_XDECREF(result);
 }
 
 /* --- chunks of map */

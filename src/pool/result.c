@@ -79,6 +79,30 @@ static int open_inline(struct ac__slot *slot, struct ac_message *ret) {
     return 0;
 }
 
+/* The worker answers with the arguments' block (ac_worker_give): it is ours, by our books, and now the
+ * message's. */
+static int open_given(struct ac_pool *pool, uint32_t index, struct ac_message *ret) {
+    struct ac__task *task = &pool->tasks[index];
+    struct ac__extent *extent = &pool->side.heap.extents[task->arguments];
+    int error = ac__block_open(&pool->side, extent->offset, AC__OWNER_PARENT, AC__BLOCK_SHARED, ret);
+    if (error == 0 && ret->block->size > extent->size) {
+        ac_message_clear(ret);
+        error = -EBADMSG;
+    }
+    if (error == 0) {
+        ret->block->kind = AC__BLOCK_OWN;
+        ret->block->record = task->arguments;
+        extent->slot = AC__NONE; /* no word of a worker's frees it from here on */
+        task->arguments = 0;
+    }
+    return error;
+}
+
+static bool is_given(const struct ac_pool *pool, uint32_t index, uint64_t offset) {
+    uint32_t record = pool->tasks[index].arguments;
+    return record != 0 && pool->side.heap.extents[record].offset == offset;
+}
+
 int ac__result_open(struct ac_pool *pool, uint32_t index, struct ac_message *ret) {
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t worker = ac__worker_of(ac_load_acquire(&slot->state));
@@ -87,12 +111,13 @@ int ac__result_open(struct ac_pool *pool, uint32_t index, struct ac_message *ret
     if (worker >= AC_POOL_WORKERS) {
         return -EBADMSG;
     }
-    int error = offset == 0
-                    ? open_inline(slot, ret)
+    int error = offset == 0 ? open_inline(slot, ret)
+                : is_given(pool, index, offset)
+                    ? open_given(pool, index, ret)
                     : ac__block_open(&pool->side, offset, AC__OWNER_WORKER + worker, AC__BLOCK_LENT, ret);
     if (error == 0) {
         ret->kind = kind;
-        if (ret->block != NULL) {
+        if (ret->block != NULL && ret->block->kind == AC__BLOCK_LENT) {
             ret->block->worker = worker;
             ret->block->incarnation = pool->peers[worker].incarnation;
             ac__views_add(pool, ret->block->offset, ret->block->size, 1);
@@ -114,7 +139,11 @@ static void message_drop(struct ac_pool *pool, struct ac_message *message) {
     struct ac_block *block = message->block;
     message->block = NULL;
     if (block != NULL) {
-        ac__pool_give_back(&pool->side, block);
+        if (block->kind == AC__BLOCK_OWN) {
+            ac__block_free(&pool->side, block->record);
+        } else {
+            ac__pool_give_back(&pool->side, block);
+        }
         ac_free(block);
         atomic_fetch_sub_explicit(&pool->side.refs, 1,
                                   memory_order_acq_rel); /* not the last: the pool's own */

@@ -431,6 +431,41 @@ int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_pa
     return 0;
 }
 
+static bool may_give(const struct ac_worker *worker, struct ac_part first, uint32_t count,
+                     const struct ac_message *arguments) {
+    const struct ac_block *block = arguments->block;
+    const struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    return block != NULL && block->kind == AC__BLOCK_LENT && block->offset == slot->in_block &&
+           ac_load_acquire(&block->refs) == 1 && slot->items <= 1 && count > 0 && count <= arguments->count &&
+           first.size <= arguments->parts[0].size;
+}
+
+int ac_worker_give(struct ac_worker *worker, uint16_t kind, struct ac_part first, uint32_t count,
+                   struct ac_message *arguments) {
+    if (ac__side_foreign(&worker->side)) {
+        return -ECHILD;
+    }
+    if (worker->current == AC__NONE || !may_give(worker, first, count, arguments)) {
+        return -EAGAIN;
+    }
+    struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    struct ac__block_head *head = (void *)(worker->side.segment.base + slot->in_block);
+    char *at = arguments->parts[0].data;
+    memcpy(at, first.data, first.size);
+    memset(at + first.size, 0, arguments->parts[0].size - first.size);
+    head->count = count;
+    AC_KILL_POINT(GIVE_WRITTEN);
+    slot->out_kind = kind;
+    ac_store_release(&slot->out_block, slot->in_block);
+    AC_KILL_POINT(GIVE_MARKED);
+    if (finish(worker)) {
+        ac__block_sent(arguments);
+    } else {
+        ac_message_clear(arguments);
+    }
+    return 0;
+}
+
 int ac_worker_reserve(struct ac_worker *worker, const size_t *sizes, uint32_t count, struct ac_message *ret) {
     return ac__side_foreign(&worker->side) ? -ECHILD : ac__block_reserve(&worker->side, sizes, count, ret);
 }

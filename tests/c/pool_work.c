@@ -173,6 +173,20 @@ static int keep(struct ac_worker *worker, const struct ac_task_in *task) {
     return answer(worker, "kept", 4);
 }
 
+static int give(struct ac_worker *worker, struct ac_task_in *task, uint64_t which) {
+    struct ac__side *side = (struct ac__side *)worker;
+    struct ac_message *message = &task->message;
+    struct ac_view *last = &message->parts[message->count - 1];
+    ((unsigned char *)last->data)[last->size - 1]++;
+    if (message->block != NULL && which != 0) {
+        struct ac__block_head *head = (void *)(side->segment.base + message->block->offset);
+        head->size = which == 1 ? head->size + (1 << 16) : head->size;
+    }
+    uint32_t count = which == 2 ? 1 : message->count;
+    int error = ac_worker_give(worker, 9, (struct ac_part){"given", 5}, count, message);
+    return error == -EAGAIN ? answer(worker, "kept", 4) : error;
+}
+
 static int spin(struct ac_worker *worker, int64_t ns) {
     int64_t until = ac_thread_cpu_ns() + ns;
     while (ac_thread_cpu_ns() < until) {
@@ -180,7 +194,7 @@ static int spin(struct ac_worker *worker, int64_t ns) {
     return answer(worker, "", 0);
 }
 
-static int work(struct ac_worker *worker, const struct ac_task_in *task) {
+static int work(struct ac_worker *worker, struct ac_task_in *task) {
     struct ac_message message = {0};
     uint64_t value = number(task);
     switch ((enum work)task->message.kind) {
@@ -198,6 +212,7 @@ static int work(struct ac_worker *worker, const struct ac_task_in *task) {
         raise(SIGKILL);
         return 0;
     case WORK_BAD_RESULT: return bad_result(worker, value);
+    case WORK_GIVE: return give(worker, task, value);
     case WORK_SPIN: return spin(worker, (int64_t)value);
     case WORK_CONFIG: return shared(worker, ac_worker_config(worker, &message), &message);
     case WORK_SHARED: return shared(worker, ac_worker_shared(worker, value, &message), &message);

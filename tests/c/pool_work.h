@@ -27,6 +27,8 @@ enum work {
     WORK_SPIN,       /* part 0: int64_t ns of CPU */
     WORK_CONFIG,     /* answer what the parent has set as the configuration */
     WORK_SHARED,     /* part 0: uint64_t key: answer that shared message */
+    WORK_GIVE,       /* part 0 ("given" on the way back): uint64_t: 1: a head that says too much, 2: only
+                      * the first part; adds 1 to the last byte; answers with the block, "kept" where it cannot */
     WORK_RESERVE,    /* part 0: uint64_t size: take so much room and give it back; then answers nothing */
 };
 

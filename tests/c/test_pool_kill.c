@@ -86,7 +86,7 @@ static int mixed(struct ac_pool *pool, int round) {
     uint64_t size = 70 << 20;
     int64_t ns = 200 * AC_NS_PER_US;
     struct ac_done done[8];
-    uint64_t tickets[7];
+    uint64_t tickets[8];
     int count = 0;
     tickets[0] = work_submit(pool, WORK_ECHO, data, 40);
     tickets[1] = work_submit(pool, WORK_ECHO, data, sizeof(data));
@@ -95,8 +95,9 @@ static int mixed(struct ac_pool *pool, int round) {
     tickets[4] = work_submit(pool, round == 2 ? WORK_RESERVE : WORK_ECHO, &size, sizeof(size));
     tickets[5] = work_submit(pool, round == 3 ? WORK_LEAVE : WORK_ECHO, &size, sizeof(size));
     tickets[6] = submit_items(pool, false);
+    tickets[7] = work_submit(pool, WORK_GIVE, data, sizeof(data));
     assert_true(ac_pool_next_done(pool, done, 8, 20 * AC_NS_PER_S) >= 0);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         count += lost(pool, tickets[i]);
     }
     return count;

@@ -7,6 +7,7 @@ import gc
 import hashlib
 import operator
 import os
+import sys
 import unittest
 
 from allcores import ProcessPoolExecutor
@@ -66,6 +67,35 @@ class Buffers(Case):
         self.assertTrue((both[2]["deep"][0] == source * 2).all())
         fortran = numpy.asfortranarray(source)
         self.assertTrue((self.pool.submit(operator.itemgetter(0), [fortran]).result() == fortran).all())
+
+    @unittest.skipIf(numpy is None, "numpy is not here")
+    def test_an_argument_that_is_returned(self) -> None:
+        source = numpy.arange(1 << 20, dtype="f8")
+
+        def changed(a: object) -> object:
+            a += 1  # type: ignore[operator]
+            return a
+
+        def kept(a: object) -> object:
+            sys.kept = a  # type: ignore[attr-defined]
+            return a
+
+        def change_kept() -> None:
+            sys.kept[:] = -1  # type: ignore[attr-defined]
+
+        with ProcessPoolExecutor(1) as pool:
+            back = [pool.submit(changed, source).result() for _ in range(3)]
+            for array in back:
+                self.assertTrue((array == source + 1).all())
+            self.assertIs(type(pool.submit(changed, source[:10]).result()), type(source))
+            seen = pool.submit(kept, source).result()
+            pool.submit(change_kept).result()  # what a task has returned is no longer the worker's to change
+            self.assertTrue((seen == source).all())
+            size = pool.stats()["segment_bytes"]
+            for _ in range(20):
+                array = pool.submit(changed, array).result()
+            self.assertTrue((array == source + 21).all())
+            self.assertLess(pool.stats()["segment_bytes"], size + 3 * source.nbytes)
 
     @unittest.skipIf(numpy is None, "numpy is not here")
     def test_a_result_outlives_its_pool_and_worker(self) -> None:
