@@ -214,10 +214,11 @@ struct ac_death {
     enum ac_death_kind kind;
     int worker;
     pid_t pid;
-    int status;        /* as from waitpid (WIFSIGNALED ...); -1 unknown */
-    int error;         /* NO_WORKERS: negative errno of the last spawn */
-    int64_t rss_bytes; /* resident memory as last seen, -1 unknown (for telling an OOM kill) */
-    uint64_t user;     /* of the task that it was running; ticket 0: it was idle */
+    int status;         /* as from waitpid (WIFSIGNALED ...); -1 unknown */
+    int error;          /* NO_WORKERS: negative errno of the last spawn */
+    int64_t rss_bytes;  /* resident memory as last seen, -1 unknown */
+    bool out_of_memory; /* SIGKILL, and the kernel has just killed somebody since memory had run out */
+    uint64_t user;      /* of the task that it was running; ticket 0: it was idle */
     uint64_t ticket;
     int64_t when_ns; /* CLOCK_MONOTONIC, when the engine saw it */
 };

@@ -155,7 +155,7 @@ class ProcessPoolExecutor(_ExecutorBase):
         forked = self._state.forked
         return {pid: forked.get(pid) or WorkerProcess(pid, self._state) for _, pid, _, _, _ in workers}
 
-    def _started_workers(self, engine: _ext.Engine) -> list[tuple[int, int, int, int, int]]:
+    def _started_workers(self, engine: _ext.Engine) -> list[tuple[int, int, bool, bool, int]]:
         """The engine's workers once all that were asked for have been started."""
         import time
 
@@ -205,7 +205,9 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._fork:
                 engine.start(self._max_workers)
                 self._started = self._max_workers
-                self._started_workers(engine)  # the caller holds no lock now that they would copy; later it may
+                self._started_workers(
+                    engine
+                )  # the caller holds no lock now that they would copy; later it may
             self._engine = engine
 
     def _make_engine(self) -> tuple[_ext.Engine, Any]:

@@ -57,8 +57,8 @@ static PyObject *error_of(struct ac__engine *engine, const struct ac_message *me
 
 static PyObject *died(struct ac__engine *engine, const struct ac_result *result, uint64_t key) {
     const struct ac_death *death = &result->death;
-    return PyObject_CallMethod(engine->errors, "died", "iiLKi", (int)death->pid, death->status,
-                               (long long)death->rss_bytes, (unsigned long long)key,
+    return PyObject_CallMethod(engine->errors, "died", "iiLiKi", (int)death->pid, death->status,
+                               (long long)death->rss_bytes, death->out_of_memory, (unsigned long long)key,
                                result->state == AC_TASK_CORRUPT);
 }
 

@@ -42,6 +42,10 @@ bool ac_pidfd_ended(int pidfd); /* the process is a zombie or gone */
 /* Wait status of a process that is dying or a zombie, as the kernel has noted it already: long before waitpid
  * can tell, when much memory is being torn down. -EAGAIN: it is not dying; -ESRCH: it is gone. */
 int ac_process_exit_status(pid_t pid, int *ret_status);
+int64_t ac_process_rss(pid_t pid); /* bytes; -1 unknown */
+/* How many processes the kernel has killed since boot because memory ran out, the machine's or a control
+ * group's; it counts before it kills. -1 unknown. */
+int64_t ac_oom_kills(void);
 /* Have the calling process killed when its parent's forking thread ends. -ESRCH: the parent is not `parent`.
  */
 int ac_die_with_parent(pid_t parent);

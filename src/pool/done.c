@@ -244,11 +244,14 @@ static bool audit_task(struct ac_pool *pool, uint32_t index, uint64_t head_posit
 
 static void audit_peers(struct ac_pool *pool) {
     for (int worker = 0; worker < AC_POOL_WORKERS; worker++) {
-        const struct ac__peer *peer = &pool->peers[worker];
+        struct ac__peer *peer = &pool->peers[worker];
         if (peer->life == AC__LIFE_ATTACHED && ac_pidfd_ended(peer->pidfd)) {
             ac__supervisor_ring(pool); /* its futex told nothing: it was written over */
+        } else if (peer->life == AC__LIFE_ATTACHED) {
+            peer->rss_bytes = ac_max(ac_process_rss(peer->pid), peer->rss_bytes);
         }
     }
+    pool->oom_kills = ac_oom_kills();
 }
 
 void ac__audit(struct ac_pool *pool) {

@@ -43,6 +43,7 @@ struct ac__peer { /* what the parent knows of a worker's seat */
     int pidfd;
     uint32_t life_word, life_value; /* as they were when it attached */
     uint32_t incarnation;           /* counts those who sat here */
+    int64_t rss_bytes;              /* as last seen */
     bool reaped;
     bool early; /* it died before it asked for a task */
     bool idle;  /* it died while it had none */
@@ -86,6 +87,7 @@ struct ac_pool {
     _Atomic bool spinning;
     int64_t audited_ns;
     int64_t audit_cost_ns;
+    int64_t oom_kills; /* ac_oom_kills at the last audit or death */
     struct ac_pool_stats stats;
     _Atomic uint64_t wakes;
 };

@@ -252,7 +252,9 @@ static void *supervise(void *arg) {
     ac_futex *attach_bell = &pool->side.segment.head->attach_bell;
     int64_t tick = TICK_NS;
     bool able = true;
+    int64_t oom_kills = ac_oom_kills();
     pthread_mutex_lock(&pool->side.lock);
+    pool->oom_kills = oom_kills;
     for (;;) {
         size_t count;
         entries[0] = (struct ac_futex_wait_entry){&pool->control, ac_load_acquire(&pool->control)};

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as cf
-import concurrent.futures.process
 import multiprocessing
 import operator
 import os
@@ -12,6 +11,7 @@ import sys
 import threading
 import time
 import unittest
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from allcores import Future, ProcessPoolExecutor
@@ -283,12 +283,16 @@ class Pool(Case):
         with ProcessPoolExecutor(1, initializer=sys.setrecursionlimit, initargs=(4321,)) as pool:
             self.assertEqual(pool.submit(sys.getrecursionlimit).result(), 4321)
         pool = ProcessPoolExecutor(1, initializer=fail, initargs=(ValueError, "no"))
-        with self.assertRaisesRegex(cf.process.BrokenProcessPool, "initializer"):
+        with self.assertRaisesRegex(BrokenProcessPool, "initializer"):
             pool.submit(abs, 1).result()
         pool.shutdown()
 
     def test_shared_things_of_the_default_context_reach_the_workers(self) -> None:
-        things = (multiprocessing.Lock(), multiprocessing.Value("i", 0), multiprocessing.Queue())
+        things: tuple[Any, ...] = (
+            multiprocessing.Lock(),
+            multiprocessing.Value("i", 0),
+            multiprocessing.Queue(),
+        )
         with ProcessPoolExecutor(2, initializer=keep_shared, initargs=things) as pool:
             list(pool.map(count_up, range(200)))
             pool.submit(send_back, "here").result()
@@ -322,7 +326,7 @@ class Pool(Case):
             wait_until(lambda: sum(one.running() for one in futures) == 2)
             getattr(pool, method)()
             for future in futures:
-                with self.assertRaises((cf.process.BrokenProcessPool, cf.CancelledError)):
+                with self.assertRaises((BrokenProcessPool, cf.CancelledError)):
                     future.result(timeout=20)
 
 
