@@ -46,6 +46,11 @@ def send_back(text: str) -> None:
     sys.shared[2].put(text)  # type: ignore[attr-defined]
 
 
+def send_on(connection: Any, text: str) -> None:
+    connection.send(text)
+    connection.close()
+
+
 class SlowToPickle:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -97,6 +102,11 @@ class Submit(Case):
     def test_keyword_arguments(self) -> None:
         self.assertEqual(self.pool.submit(dict, a=1, b=[2]).result(), {"a": 1, "b": [2]})
         self.assertEqual(self.pool.submit(int, "ff", base=16).result(), 255)
+
+    def test_what_multiprocessing_knows_to_pickle(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        self.pool.submit(send_on, theirs, "hello").result()
+        self.assertEqual(ours.recv(), "hello")
 
     def test_an_exception_carries_the_workers_traceback(self) -> None:
         with self.assertRaisesRegex(ValueError, "deep down") as caught:
