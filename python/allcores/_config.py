@@ -96,8 +96,14 @@ def _as_for_a_child(value: Any, reach: Any) -> Any:
         context.set_spawning_popen(None)
 
 
-def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[str, str] | None) -> bytes:
-    """The configuration's bytes."""
+def make(
+    max_tasks: int,
+    workers: int,
+    initializer: bytes | None,
+    main: tuple[str, str] | None,
+    zygotes: dict[bytes, bytes],
+) -> bytes:
+    """The configuration's bytes. `zygotes`: the environment that a worker has before it reads them."""
     from allcores import _spawn
 
     environ = dict(os.environb)
@@ -114,7 +120,11 @@ def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[st
             "argv": [str(arg) for arg in getattr(sys, "argv", [])],
             "prefix": (sys.prefix, sys.exec_prefix),
             "cwd": cwd,
-            "environ": environ,
+            "environ": {
+                name: environ.get(name)
+                for name in zygotes.keys() | environ.keys()
+                if zygotes.get(name) != environ.get(name)
+            },
             "site": _spawn.needs_site(),
             "warnings": _warning_filters(),
             "authkey": _authkey(),

@@ -227,9 +227,13 @@ class ProcessPoolExecutor(_ExecutorBase):
             return _ext.Engine(None, Future, Outcomes(self._state), reach, ()), reach
         self._state.fds = fds
         self._state.main = _config.main_module()
-        engine = _ext.Engine(_spawn.zygote(), Future, Outcomes(self._state), reach, fds)
+        zygote = _spawn.zygote()
+        engine = _ext.Engine(zygote.handle, Future, Outcomes(self._state), reach, fds)
         most = self._max_tasks_per_child or 0
-        engine.share(_ext.CONFIG, _config.make(most, self._max_workers, initializer, self._state.main))
+        config = _config.make(most, self._max_workers, initializer, self._state.main, zygote.environ)
+        engine.share(_ext.CONFIG, config)
+        engine.start(1)  # it comes up while the rest is made here
+        self._started = 1
         return engine, reach
 
     def _forker(self, engine: _ext.Engine) -> Callable[[], Any]:
