@@ -152,6 +152,8 @@ int ac_pool_create(const struct ac_pool_options *options, struct ac_pool **ret_p
 /* Ask for `workers` live workers (more than now; asking for fewer changes nothing). Returns at once;
  * the supervisor starts them. Tasks may be submitted before any has come up. */
 int ac_pool_start(struct ac_pool *pool, int workers);
+/* As options.respawn, from now on. */
+void ac_pool_set_respawn(struct ac_pool *pool, bool respawn);
 /* No new tasks (-ESHUTDOWN); each worker leaves when the queue is empty. Does not wait. */
 void ac_pool_shutdown(struct ac_pool *pool);
 /* Wait until every worker has gone after ac_pool_shutdown. 0, -ETIMEDOUT or -EINTR. timeout_ns -1: for ever.
@@ -202,8 +204,9 @@ int ac_pool_state(struct ac_pool *pool, uint64_t ticket, enum ac_task_state *ret
 int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns);
 /* QUEUED to CANCELLED: 0. -EBUSY: it runs or is over. */
 int ac_pool_cancel(struct ac_pool *pool, uint64_t ticket);
-/* The same for every task that no worker has claimed. Returns how many. */
-int ac_pool_cancel_queued(struct ac_pool *pool);
+/* The same for every task that no worker has claimed; not all: but for the first ones, of which each worker
+ * that is free or being started is about to claim one. Returns how many. */
+int ac_pool_cancel_queued(struct ac_pool *pool, bool all);
 
 enum ac_death_kind {
     AC_DEATH_CRASH = 1,  /* by signal or exit without leaving in order */

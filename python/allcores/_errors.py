@@ -84,6 +84,12 @@ def worker_died(
     )
 
 
+def abrupt_end(pid: int, status: int) -> BaseException:
+    """The standard pool's cause of a BrokenProcessPool, as of 3.15."""
+    number, code, _ = ending(status)
+    return _remote_cause(f"process {pid} terminated abruptly with exit code {-number if number else code}\n")
+
+
 def _remote_cause(text: str) -> BaseException:
     from concurrent.futures import process
 

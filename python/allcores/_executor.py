@@ -151,9 +151,11 @@ class ProcessPoolExecutor(_ExecutorBase):
             return None
         if self._engine is None:
             return {}
-        workers = self._started_workers(self._engine)
-        forked = self._state.forked
-        return {pid: forked.get(pid) or WorkerProcess(pid, self._state) for _, pid, _, _, _ in workers}
+        known, shown = self._state.forked, self._state.processes
+        return {
+            pid: known.get(pid) or shown.setdefault(pid, WorkerProcess(pid, self._state))
+            for _, pid, _, _, _ in self._started_workers(self._engine)
+        }
 
     def _started_workers(self, engine: _ext.Engine) -> list[tuple[int, int, bool, bool, int]]:
         """The engine's workers once all that were asked for have been started."""
@@ -344,7 +346,7 @@ class ProcessPoolExecutor(_ExecutorBase):
             engine, manager = self._engine, self._executor_manager_thread
             if engine is not None:
                 if cancel_futures:
-                    engine.cancel_queued()
+                    engine.cancel_queued(False)
                 engine.shutdown()
                 engine.wake()
         if manager is not None and wait and manager is not threading.current_thread():
@@ -353,21 +355,33 @@ class ProcessPoolExecutor(_ExecutorBase):
 
     def terminate_workers(self) -> None:
         """Cancel what waits, end the workers by SIGTERM, and shut down without waiting."""
-        self._force(lambda process: process.terminate())
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
         """Cancel what waits, end the workers by SIGKILL, and shut down without waiting."""
-        self._force(lambda process: process.kill())
+        self._force_shutdown(operation="kill")
 
-    def _force(self, end: Callable[[Any], None]) -> None:
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in ("terminate", "kill"):
+            raise ValueError(f'operation must be "terminate" or "kill", not {operation!r}')
         processes = dict(self._processes or {})
+        self._force_shutting_down = True
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes.values():
             try:
                 if process.is_alive():
-                    end(process)
+                    getattr(process, operation)()
             except (ProcessLookupError, ValueError):  # it has ended by itself
                 pass
+
+    @property
+    def _force_shutting_down(self) -> bool:
+        return bool(self._state.no_replacement)
+
+    @_force_shutting_down.setter
+    def _force_shutting_down(self, value: bool) -> None:
+        if value:
+            self._state.replace_no_worker("the pool was forcefully shut down")
 
     def __enter__(self) -> ProcessPoolExecutor:
         return self
@@ -399,7 +413,7 @@ def interrupt(state: PoolState) -> None:
     state.shut = True
     if engine is None:
         return
-    engine.cancel_queued()
+    engine.cancel_queued(True)
     engine.shutdown()
     engine.wake()
     if not engine.join(GRACE):

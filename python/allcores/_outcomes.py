@@ -52,6 +52,7 @@ class Outcomes:
         )
         if self._state.strict:
             self._state.break_pool(str(exception))
+            exception.__cause__ = _errors().abrupt_end(pid, status)
         return exception
 
     def broken(self) -> BaseException:

@@ -232,8 +232,13 @@ static PyObject *engine_shutdown(PyObject *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_cancel_queued(PyObject *self, PyObject *Py_UNUSED(none)) {
-    ac_pool_cancel_queued(((struct ac__engine *)self)->pool);
+static PyObject *engine_cancel_queued(PyObject *self, PyObject *all) {
+    ac_pool_cancel_queued(((struct ac__engine *)self)->pool, all == Py_True);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_replace_no_worker(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ac_pool_set_respawn(((struct ac__engine *)self)->pool, false);
     Py_RETURN_NONE;
 }
 
@@ -349,7 +354,12 @@ static PyMethodDef engine_methods[] = {
      "(kind, worker, pid, status, rss, error, ticket) or None."},
     {"start", engine_start, METH_O, "Ask for so many live workers."},
     {"shutdown", engine_shutdown, METH_NOARGS, "No new tasks; workers leave when the queue is empty."},
-    {"cancel_queued", engine_cancel_queued, METH_NOARGS, "Cancel every task that no worker has taken."},
+    {"cancel_queued", engine_cancel_queued, METH_O,
+     "cancel_queued(all): cancel the tasks that no worker has taken; not all: but for the first ones, that "
+     "free\n"
+     "workers, and those that are being started, are about to take."},
+    {"replace_no_worker", engine_replace_no_worker, METH_NOARGS,
+     "From now on a worker that goes is not replaced."},
     {"join", engine_join, METH_O, "Wait until the workers are gone; False on timeout."},
     {"break_", engine_break, METH_NOARGS, "Fail whatever is not done."},
     {"wake", engine_wake, METH_NOARGS, "Make next_done return."},

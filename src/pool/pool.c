@@ -72,6 +72,14 @@ int ac_pool_start(struct ac_pool *pool, int workers) {
     return error;
 }
 
+void ac_pool_set_respawn(struct ac_pool *pool, bool respawn) {
+    if (!ac__side_foreign(&pool->side)) {
+        pthread_mutex_lock(&pool->side.lock);
+        pool->options.respawn = respawn;
+        pthread_mutex_unlock(&pool->side.lock);
+    }
+}
+
 void ac_pool_shutdown(struct ac_pool *pool) {
     if (ac__side_foreign(&pool->side)) {
         return;
