@@ -74,6 +74,7 @@ static bool came_up(struct ac_pool *pool, uint32_t worker, int error, struct ac_
     if (ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_EMPTY)) {
         peer->life = AC__LIFE_NONE;
         pool->alive--;
+        ac__done_ring(pool); /* who waits for the end may have waited for this one only */
     } else {
         ret->pid = peer->pid = seat->pid;
         if (ac_pidfd_open(ret->pid, &ret->pidfd) == 0) {

@@ -54,6 +54,7 @@ class Result(unittest.TestResult):
 
     def startTest(self, test: Any) -> None:
         super().startTest(test)
+        print(test.id(), flush=True)  # what runs, should it hang
         faulthandler.dump_traceback_later(120, exit=True)
 
     def addSuccess(self, test: Any) -> None:
