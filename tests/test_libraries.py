@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from extension import Package, package_for, supported
 
-pytestmark = pytest.mark.long  # until the pool is done (CONTRIBUTING.md)
-
 SCRIPTS = {
     "scipy": """
 from scipy.optimize import differential_evolution, rosen
@@ -43,6 +41,32 @@ pool = ProcessPoolExecutor(2)
 async def main(): return [await IOLoop.current().run_in_executor(pool, pow, 2, n) for n in range(5)]
 print(IOLoop.current().run_sync(main))
 """,
+    "tqdm": """
+import concurrent.futures
+from allcores import ProcessPoolExecutor
+concurrent.futures.ProcessPoolExecutor = ProcessPoolExecutor  # where process_map looks for one
+from tqdm.contrib.concurrent import process_map
+print(sum(process_map(lambda x: x * x, range(100), max_workers=2, chunksize=5, disable=True)))
+""",
+    "pandas and Arrow": """
+import pandas, pyarrow
+from allcores import ProcessPoolExecutor
+def shared(address):
+    lines = [line.split() for line in open("/proc/self/maps")]
+    spans = [(line[0].split("-"), line[-2:]) for line in lines]
+    return any(int(a, 16) <= address < int(b, 16) and "memfd:" in str(name) for (a, b), name in spans)
+frame = pandas.DataFrame({"x": range(100_000), "y": [0.5] * 100_000})
+table = pyarrow.Table.from_pandas(frame)
+def doubled(frame):
+    frame["x"] *= 2  # private and writable
+    return frame
+with ProcessPoolExecutor(1) as pool:
+    back = pool.submit(doubled, frame).result()
+    rows = pool.submit(lambda table: table.slice(1), table).result()
+    print(back["x"].sum() == 2 * frame["x"].sum(), rows.equals(table.slice(1)),
+          shared(back["x"].values.__array_interface__["data"][0]),
+          shared(rows.column(0).chunk(0).buffers()[1].address))
+""",
     "asyncio": """
 import asyncio
 from allcores import ProcessPoolExecutor
@@ -58,6 +82,8 @@ ANSWERS = {
     "dask": "420",
     "emcee": "(30, 16, 2)",
     "tornado": "[1, 2, 4, 8, 16]",
+    "tqdm": "328350",
+    "pandas and Arrow": "True True True True",
     "asyncio": "40425",
 }
 

@@ -11,8 +11,6 @@ from conftest import TESTS
 from extension import package_for, supported
 from interpreters import TEMPORARY, Interpreter
 
-pytestmark = pytest.mark.long  # until the pool is done (CONTRIBUTING.md)
-
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
 
@@ -26,3 +24,13 @@ def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
     done = package.run("-m", "unittest", "-v", file, timeout=300, PYTHONPATH=f"{package.path}:{path}")
     ran = re.search(r"Ran (\d+) tests", done.stderr)
     assert done.returncode == 0 and ran and int(ran[1]) >= 3, done.stdout + done.stderr
+
+
+@pytest.mark.long
+def test_four_gigabytes() -> None:
+    python = next(one for one in reversed(supported()) if not one.root)
+    package = package_for(python)
+    case = "test_buffers.Buffers.test_four_gigabytes"
+    path = f"{package.path}:{TESTS / 'pool'}"
+    done = package.run("-m", "unittest", case, timeout=600, PYTHONPATH=path, ALLCORES_LONG="1")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -152,6 +152,8 @@ int ac_pool_create(const struct ac_pool_options *options, struct ac_pool **ret_p
 /* Ask for `workers` live workers (more than now; asking for fewer changes nothing). Returns at once;
  * the supervisor starts them. Tasks may be submitted before any has come up. */
 int ac_pool_start(struct ac_pool *pool, int workers);
+/* As options.respawn, from now on. */
+void ac_pool_set_respawn(struct ac_pool *pool, bool respawn);
 /* No new tasks (-ESHUTDOWN); each worker leaves when the queue is empty. Does not wait. */
 void ac_pool_shutdown(struct ac_pool *pool);
 /* Wait until every worker has gone after ac_pool_shutdown. 0, -ETIMEDOUT or -EINTR. timeout_ns -1: for ever.
@@ -202,8 +204,9 @@ int ac_pool_state(struct ac_pool *pool, uint64_t ticket, enum ac_task_state *ret
 int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns);
 /* QUEUED to CANCELLED: 0. -EBUSY: it runs or is over. */
 int ac_pool_cancel(struct ac_pool *pool, uint64_t ticket);
-/* The same for every task that no worker has claimed. Returns how many. */
-int ac_pool_cancel_queued(struct ac_pool *pool);
+/* The same for every task that no worker has claimed; not all: but for the first ones, of which each worker
+ * that is free or being started is about to claim one. Returns how many. */
+int ac_pool_cancel_queued(struct ac_pool *pool, bool all);
 
 enum ac_death_kind {
     AC_DEATH_CRASH = 1,  /* by signal or exit without leaving in order */
@@ -214,10 +217,11 @@ struct ac_death {
     enum ac_death_kind kind;
     int worker;
     pid_t pid;
-    int status;        /* as from waitpid (WIFSIGNALED ...); -1 unknown */
-    int error;         /* NO_WORKERS: negative errno of the last spawn */
-    int64_t rss_bytes; /* resident memory as last seen, -1 unknown (for telling an OOM kill) */
-    uint64_t user;     /* of the task that it was running; ticket 0: it was idle */
+    int status;         /* as from waitpid (WIFSIGNALED ...); -1 unknown */
+    int error;          /* NO_WORKERS: negative errno of the last spawn */
+    int64_t rss_bytes;  /* resident memory as last seen, -1 unknown */
+    bool out_of_memory; /* SIGKILL, and the kernel has just killed somebody since memory had run out */
+    uint64_t user;      /* of the task that it was running; ticket 0: it was idle */
     uint64_t ticket;
     int64_t when_ns; /* CLOCK_MONOTONIC, when the engine saw it */
 };
@@ -230,6 +234,7 @@ struct ac_result {
     pid_t pid;                           /* its pid */
     struct ac_death death;               /* DIED, CORRUPT */
     int64_t submit_ns, start_ns, end_ns; /* CLOCK_MONOTONIC; 0 where it did not come to that */
+    int64_t pickle_ns;                   /* between start and end, what ac_worker_pickling told */
 };
 /* What came of a task that is over. -EAGAIN: it is not; -EBADMSG: cannot be here (CORRUPT is a state).
  * May be called once a ticket for the message (it moves to the caller); again gives an empty message. */
@@ -285,7 +290,8 @@ struct ac_pool_stats {
     uint64_t deaths, spawns;
     uint64_t segment_bytes;       /* pages that the segment has now */
     uint64_t bytes_in, bytes_out; /* payload bytes submitted, taken */
-    int64_t queue_ns, run_ns;     /* summed over tasks taken: submit to start, start to end */
+    /* Summed over tasks taken: submit to start; start to end, its pickling apart; end to taken. */
+    int64_t queue_ns, run_ns, pickle_ns, return_ns;
 };
 void ac_pool_stats(struct ac_pool *pool, struct ac_pool_stats *ret);
 /* Checks everything that can be checked about the segment and the parent's own books; NULL when all is well,
@@ -314,6 +320,15 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
  */
 int ac_worker_stage(struct ac_worker *worker, uint16_t kind, const struct ac_message *message);
 void ac_worker_progress(struct ac_worker *worker, uint32_t items_done);
+/* Finish with the arguments' own block as the answer, for calls that return what they were given: of its
+ * first `count` parts the first is written over by `first`, which may not be longer (zeros follow it), the
+ * others stay as they are. 0: `arguments` is empty now. -EAGAIN: not possible, nothing has changed: the task
+ * has several items, or somebody here still refers to the block. */
+int ac_worker_give(struct ac_worker *worker, uint16_t kind, struct ac_part first, uint32_t count,
+                   struct ac_message *arguments);
+/* From since_ns to until_ns the worker (un)pickled; until_ns 0: until the answer has been given. For stats.
+ */
+void ac_worker_pickling(struct ac_worker *worker, int64_t since_ns, int64_t until_ns);
 /* What the parent shared. The message's bytes are the parent's: do not write. -EINVAL: no such key. */
 int ac_worker_shared(struct ac_worker *worker, uint64_t key, struct ac_message *ret);
 int ac_worker_config(struct ac_worker *worker, struct ac_message *ret); /* -ENOENT: none was set */

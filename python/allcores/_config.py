@@ -39,10 +39,21 @@ def main_module() -> tuple[str, str] | None:
     return ("path", os.path.abspath(path)) if path and os.path.exists(path) else None
 
 
+class OnlyByFork(Exception):
+    """Locks and shared values of multiprocessing's fork context, its default before 3.14, reach forks only."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 def pickled_initializer(
     initializer: Callable[..., object] | None, initargs: tuple[Any, ...], reach: Any
 ) -> Any:
-    """(stream or None, descriptors to hand on): initargs may hold what multiprocessing passes to children only."""
+    """(stream or None, descriptors to hand on): initargs may hold what multiprocessing passes to children only.
+
+    Raises OnlyByFork where that takes a fork of this process, and that is what multiprocessing does by default.
+    """
     if initializer is None:
         return None, ()
     from allcores import _pickling
@@ -76,12 +87,23 @@ def _as_for_a_child(value: Any, reach: Any) -> Any:
     context.set_spawning_popen(passer)
     try:
         return _pickling.in_band(value, reach), tuple(fds)
+    except (RuntimeError, ValueError) as error:
+        default = "fork" if sys.version_info < (3, 14) else "forkserver"
+        if (context._default_context.get_start_method(allow_none=True) or default) != "fork":
+            raise
+        raise OnlyByFork(error) from error
     finally:
         context.set_spawning_popen(None)
 
 
-def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[str, str] | None) -> bytes:
-    """The configuration's bytes."""
+def make(
+    max_tasks: int,
+    workers: int,
+    initializer: bytes | None,
+    main: tuple[str, str] | None,
+    zygotes: dict[bytes, bytes],
+) -> bytes:
+    """The configuration's bytes. `zygotes`: the environment that a worker has before it reads them."""
     from allcores import _spawn
 
     environ = dict(os.environb)
@@ -98,7 +120,11 @@ def make(max_tasks: int, workers: int, initializer: bytes | None, main: tuple[st
             "argv": [str(arg) for arg in getattr(sys, "argv", [])],
             "prefix": (sys.prefix, sys.exec_prefix),
             "cwd": cwd,
-            "environ": environ,
+            "environ": {
+                name: environ.get(name)
+                for name in zygotes.keys() | environ.keys()
+                if zygotes.get(name) != environ.get(name)
+            },
             "site": _spawn.needs_site(),
             "warnings": _warning_filters(),
             "authkey": _authkey(),

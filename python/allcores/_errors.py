@@ -62,14 +62,18 @@ def ending(status: int) -> tuple[int | None, int | None, str]:
     return None, status >> 8, f"exited with code {status >> 8}"
 
 
-def worker_died(pid: int, status: int, rss_bytes: int, task: str, corrupt: bool) -> WorkerDied:
+def worker_died(
+    pid: int, status: int, rss_bytes: int, task: str, corrupt: bool, out_of_memory: bool
+) -> WorkerDied:
     """The exception for one dead worker."""
     number, exitcode, words = ending(status)
     if corrupt:
         words = "damaged the pool's shared memory and was killed"
     text = f"worker process {pid} {words} while it ran {task or 'a task'}"
+    if out_of_memory and not corrupt:
+        text += "; memory had run out, and the kernel killed it"
     if number == 9 and not corrupt and rss_bytes > 0:
-        text += f"; it held {rss_bytes / 2**20:.0f} MiB of memory: if nobody killed it, the kernel ran out of memory"
+        text += f" (it held {rss_bytes / 2**20:.0f} MiB of memory when last looked at)"
     return WorkerDied(
         text,
         pid=pid,
@@ -78,6 +82,12 @@ def worker_died(pid: int, status: int, rss_bytes: int, task: str, corrupt: bool)
         task=task,
         rss_bytes=rss_bytes if rss_bytes >= 0 else None,
     )
+
+
+def abrupt_end(pid: int, status: int) -> BaseException:
+    """The standard pool's cause of a BrokenProcessPool, as of 3.15."""
+    number, code, _ = ending(status)
+    return _remote_cause(f"process {pid} terminated abruptly with exit code {-number if number else code}\n")
 
 
 def _remote_cause(text: str) -> BaseException:

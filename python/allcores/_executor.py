@@ -145,25 +145,41 @@ class ProcessPoolExecutor(_ExecutorBase):
     @property
     def _processes(self) -> dict[int, Any] | None:
         """Worker processes by pid; waits until those that were asked for have been started."""
-        import time
-
         from allcores._process import WorkerProcess
 
         if self._state.shut:
             return None
         if self._engine is None:
             return {}
+        known, shown = self._state.forked, self._state.processes
+        return {
+            pid: known.get(pid) or shown.setdefault(pid, WorkerProcess(pid, self._state))
+            for _, pid, _, _, _ in self._started_workers(self._engine)
+        }
+
+    def _started_workers(self, engine: _ext.Engine) -> list[tuple[int, int, bool, bool, int]]:
+        """The engine's workers once all that were asked for have been started."""
+        import time
+
         until = time.monotonic() + 10
-        while len(workers := self._engine.workers()) < self._started and time.monotonic() < until:
+        while len(workers := engine.workers()) < self._started and time.monotonic() < until:
             if self._state.broken or self._state.shut:
                 break
             time.sleep(0.0005)
-        forked = self._state.forked
-        return {pid: forked.get(pid) or WorkerProcess(pid, self._state) for _, pid, _, _, _ in workers}
+        return workers
 
-    def stats(self) -> dict[str, int]:
-        """Counts and times of this pool so far; times (``_ns``) in nanoseconds, sizes in bytes."""
-        return {} if self._engine is None else self._engine.stats()
+    def stats(self) -> dict[str, Any]:
+        """Counts of this pool so far, and what its finished tasks spent their time on, in nanoseconds.
+
+        ``queue_ns``: submitted, no worker had begun. ``pickle_ns``: pickling, unpickling and copying, on both sides
+        (of what needs it: plain numbers and strings do not). ``run_ns``: the calls. ``return_ns``: done, nobody had
+        asked for the result. ``dominant``: the largest of the four, "queue", "pickle", "run" or "return"; None
+        before the first task is over. ``segment_bytes``, ``bytes_in``, ``bytes_out``: shared memory, payloads.
+        """
+        counts: dict[str, Any] = {} if self._engine is None else self._engine.stats()
+        times = {key[:-3]: value for key, value in counts.items() if key.endswith("_ns")}
+        counts["dominant"] = max(times, key=lambda name: times[name]) if any(times.values()) else None
+        return counts
 
     # --- called by the C side
 
@@ -171,7 +187,6 @@ class ProcessPoolExecutor(_ExecutorBase):
         """Make the engine, at the first task. Raises RuntimeError after shutdown."""
         from allcores._functions import Functions
         from allcores._manager import Manager
-        from allcores._reach import Reach
 
         with self._shutdown_lock:
             if self._state.shut:
@@ -179,8 +194,7 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._engine is not None:
                 return
             _refuse_at_exit()
-            reach = Reach(self._fork)
-            engine = self._make_engine(reach)
+            engine, reach = self._make_engine()
             self._state.engine = engine
             functions = Functions(engine, reach, self._state)
             self._function_keys = functions
@@ -193,20 +207,36 @@ class ProcessPoolExecutor(_ExecutorBase):
             if self._fork:
                 engine.start(self._max_workers)
                 self._started = self._max_workers
+                self._started_workers(
+                    engine
+                )  # the caller holds no lock now that they would copy; later it may
             self._engine = engine
 
-    def _make_engine(self, reach: Any) -> _ext.Engine:
+    def _make_engine(self) -> tuple[_ext.Engine, Any]:
         from allcores import _config
+        from allcores._reach import Reach
 
+        if not self._fork:
+            reach = Reach(False)
+            try:
+                initializer, fds = _config.pickled_initializer(self._initializer, self._initargs, reach)
+            except _config.OnlyByFork as error:
+                if self._context is not None or self._max_tasks_per_child is not None:
+                    raise error.reason from None
+                self._fork = True
         if self._fork:
-            return _ext.Engine(None, Future, Outcomes(self._state), reach, ())
-        initializer, fds = _config.pickled_initializer(self._initializer, self._initargs, reach)
+            reach = Reach(True)
+            return _ext.Engine(None, Future, Outcomes(self._state), reach, ()), reach
         self._state.fds = fds
         self._state.main = _config.main_module()
-        engine = _ext.Engine(_spawn.zygote(), Future, Outcomes(self._state), reach, fds)
+        zygote = _spawn.zygote()
+        engine = _ext.Engine(zygote.handle, Future, Outcomes(self._state), reach, fds)
         most = self._max_tasks_per_child or 0
-        engine.share(_ext.CONFIG, _config.make(most, self._max_workers, initializer, self._state.main))
-        return engine
+        config = _config.make(most, self._max_workers, initializer, self._state.main, zygote.environ)
+        engine.share(_ext.CONFIG, config)
+        engine.start(1)  # it comes up while the rest is made here
+        self._started = 1
+        return engine, reach
 
     def _forker(self, engine: _ext.Engine) -> Callable[[], Any]:
         from allcores import _config, _worker
@@ -316,7 +346,7 @@ class ProcessPoolExecutor(_ExecutorBase):
             engine, manager = self._engine, self._executor_manager_thread
             if engine is not None:
                 if cancel_futures:
-                    engine.cancel_queued()
+                    engine.cancel_queued(False)
                 engine.shutdown()
                 engine.wake()
         if manager is not None and wait and manager is not threading.current_thread():
@@ -325,21 +355,33 @@ class ProcessPoolExecutor(_ExecutorBase):
 
     def terminate_workers(self) -> None:
         """Cancel what waits, end the workers by SIGTERM, and shut down without waiting."""
-        self._force(lambda process: process.terminate())
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
         """Cancel what waits, end the workers by SIGKILL, and shut down without waiting."""
-        self._force(lambda process: process.kill())
+        self._force_shutdown(operation="kill")
 
-    def _force(self, end: Callable[[Any], None]) -> None:
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in ("terminate", "kill"):
+            raise ValueError(f'operation must be "terminate" or "kill", not {operation!r}')
         processes = dict(self._processes or {})
+        self._force_shutting_down = True
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes.values():
             try:
                 if process.is_alive():
-                    end(process)
+                    getattr(process, operation)()
             except (ProcessLookupError, ValueError):  # it has ended by itself
                 pass
+
+    @property
+    def _force_shutting_down(self) -> bool:
+        return bool(self._state.no_replacement)
+
+    @_force_shutting_down.setter
+    def _force_shutting_down(self, value: bool) -> None:
+        if value:
+            self._state.replace_no_worker("the pool was forcefully shut down")
 
     def __enter__(self) -> ProcessPoolExecutor:
         return self
@@ -371,7 +413,7 @@ def interrupt(state: PoolState) -> None:
     state.shut = True
     if engine is None:
         return
-    engine.cancel_queued()
+    engine.cancel_queued(True)
     engine.shutdown()
     engine.wake()
     if not engine.join(GRACE):

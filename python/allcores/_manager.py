@@ -41,7 +41,7 @@ class Manager(threading.Thread):
         self._ended = ended  # called with this thread when it is done
         self._fork = fork  # makes a started multiprocessing process
         self._idle_deaths = 0.0
-        self._executor = ref(executor, lambda _: engine.wake())
+        self._executor = ref(executor, lambda _: dropped(engine, state))
 
     def run(self) -> None:
         """The thread's body."""
@@ -87,6 +87,10 @@ class Manager(threading.Thread):
         self._state.statuses[pid] = status
         if (process := self._state.forked.pop(pid, None)) is not None:
             process.join(1)
+        self._state.processes.pop(pid, None)
+        why = self._state.no_replacement
+        if why and not self._engine.workers() and self._engine.stats()["queued"]:
+            self._state.break_pool(f"no worker is left, and none is started since {why}")
         if kind != _ext.DEATH_CRASH or self._state.shut:
             return
         from allcores import _errors
@@ -104,3 +108,10 @@ class Manager(threading.Thread):
             self._state.break_pool(
                 f"workers keep dying before they have had a task; the last, {pid}, {words}"
             )
+
+
+def dropped(engine: _ext.Engine, state: PoolState) -> None:
+    """The executor was collected: what was submitted still runs. The standard pool starts no worker for it, though."""
+    if state.strict:
+        state.replace_no_worker("the executor was garbage collected")
+    engine.wake()

@@ -39,15 +39,20 @@ class Outcomes:
         """The worker's answer could not be unpickled here."""
         return self._broken_by("A result could not be unpickled", cause)
 
-    def died(self, pid: int, status: int, rss_bytes: int, key: int, corrupt: int) -> BaseException:
+    def died(
+        self, pid: int, status: int, rss_bytes: int, out_of_memory: int, key: int, corrupt: int
+    ) -> BaseException:
         """The worker that ran it is dead."""
         if status == _errors().EXIT_INITIALIZER << 8:
             self._state.break_pool(_errors().INITIALIZER_FAILED)
             return self._broken_pool(_errors().INITIALIZER_FAILED)
         task = self._state.names.get(key, "")
-        exception: BaseException = _errors().worker_died(pid, status, rss_bytes, task, bool(corrupt))
+        exception: BaseException = _errors().worker_died(
+            pid, status, rss_bytes, task, bool(corrupt), bool(out_of_memory)
+        )
         if self._state.strict:
             self._state.break_pool(str(exception))
+            exception.__cause__ = _errors().abrupt_end(pid, status)
         return exception
 
     def broken(self) -> BaseException:

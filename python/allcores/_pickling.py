@@ -7,6 +7,7 @@ C pickler with our reducers and a look at every class and function; cloudpickle.
 from __future__ import annotations
 
 import array
+import copyreg
 import io
 import pickle
 import sys
@@ -54,6 +55,7 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
         return False
 
     pickler = kind(file, protocol=5, buffer_callback=None if buffers is None else callback)
+    _add_multiprocessings(pickler)
     pickler.reach = reach
     pickler.out_of_band = buffers is not None
     pickler.dump(value)
@@ -61,6 +63,15 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
 
 
 # --- reducers
+
+
+def _add_multiprocessings(pickler: Any) -> None:
+    """What is registered with multiprocessing's ForkingPickler (sockets, connections, shared values, torch's tensors)
+    is pickled as the standard pool does it."""
+    reduction: Any = sys.modules.get("multiprocessing.reduction")
+    if reduction is not None:
+        usual = getattr(pickler, "dispatch_table", copyreg.dispatch_table)
+        pickler.dispatch_table = {**usual, **reduction.ForkingPickler._extra_reducers}
 
 
 def _as_memoryview(data: Any, form: str, shape: tuple[int, ...]) -> memoryview:

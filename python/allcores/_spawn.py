@@ -21,9 +21,10 @@ _current: _Running | None = None
 
 
 class _Running:
-    def __init__(self, handle: _ext.Zygote, pid: int) -> None:
+    def __init__(self, handle: _ext.Zygote, pid: int, environ: dict[bytes, bytes]) -> None:
         self.handle = handle
         self.pid = pid
+        self.environ = environ  # that it was started with, and its workers begin with
         self.pidfd = os.pidfd_open(pid)
 
     def alive(self) -> bool:
@@ -51,14 +52,14 @@ def refuse_foreign_interpreter() -> None:
         )
 
 
-def zygote() -> _ext.Zygote:
+def zygote() -> _Running:
     """This process's zygote, started if there is none. Returns without waiting for it to come up."""
     global _current
     with _lock:
         if _current is None or not _current.alive():
             refuse_foreign_interpreter()
             _current = _start()
-        return _current.handle
+        return _current
 
 
 _PLAIN_FINDERS = ("BuiltinImporter", "FrozenImporter", "PathFinder", "LateFinder")
@@ -94,6 +95,7 @@ def _flags() -> list[str]:
 
 def _start() -> _Running:
     ours, theirs = _ext.zygote_socketpair()
+    environ = dict(os.environb)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     code = f"import sys; sys.path.insert(0, {package!r}); from allcores import _zygote; _zygote.main(3, {os.getpid()})"
     actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
@@ -105,7 +107,7 @@ def _start() -> _Running:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, *_flags(), "-c", code],
-            {**os.environ, MARK: str(os.getpid())},
+            {**environ, MARK.encode(): str(os.getpid()).encode()},
             file_actions=actions,
             setsigmask=[],
         )
@@ -118,7 +120,7 @@ def _start() -> _Running:
         os.close(theirs)
         if moved != theirs:
             os.close(moved)
-    return _Running(_ext.Zygote(ours), pid)
+    return _Running(_ext.Zygote(ours), pid, environ)
 
 
 def _forget() -> None:

@@ -25,7 +25,9 @@ class PoolState:
         self.names: dict[int, str] = {}  # key of a shared function -> what to call it
         self.statuses: dict[int, int] = {}  # pid -> wait status of workers that are gone
         self.forked: dict[int, Any] = {}  # pid -> multiprocessing's process, in the fork context
+        self.processes: dict[int, Any] = {}  # pid -> what executor._processes has shown of a live worker
         self.fds: tuple[int, ...] = ()  # ours, handed on to workers
+        self.no_replacement = ""  # why no worker is started any more in place of one that has left
         self.lock = allocate_lock()
 
     def break_pool(self, why: str) -> None:
@@ -40,6 +42,12 @@ class PoolState:
             engine.kill(-1, _signal.SIGTERM)
             engine.shutdown()
             engine.wake()
+
+    def replace_no_worker(self, why: str) -> None:
+        """Workers that leave are not replaced; when the last has, what waits fails, for this reason."""
+        self.no_replacement = why
+        if self.engine is not None:
+            self.engine.replace_no_worker()
 
     def close(self) -> None:
         """The manager is done with the pool."""

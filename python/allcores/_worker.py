@@ -44,7 +44,7 @@ def forked(
     from allcores import _ext
 
     worker = _ext.attach_forked(engine)
-    _line_buffered()
+    line_buffered()
     _cap_threads(cap)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     sys.exit(serve(worker, initializer, initargs, 0))
@@ -99,19 +99,19 @@ def _take_over(config: dict[str, Any]) -> None:
         after_import(
             "multiprocessing.process", lambda process: setattr(process.current_process(), "authkey", authkey)
         )
-    _line_buffered()
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
-def _environment(wanted: dict[bytes, bytes]) -> None:
-    for name in set(os.environb) - set(wanted):
-        del os.environb[name]
-    for name, value in wanted.items():
-        if os.environb.get(name) != value:
+def _environment(changes: dict[bytes, bytes | None]) -> None:
+    for name, value in changes.items():
+        if value is not None:
             os.environb[name] = value
+        else:
+            os.environb.pop(name, None)
 
 
-def _line_buffered() -> None:
+def line_buffered() -> None:
+    """Make stdout and stderr come out line by line."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True, write_through=False)  # so with -u too

@@ -13,6 +13,7 @@ def main(fd: int, parent: int) -> None:
     """Serve on the socket until it closes. Does not return."""
     os.environ.pop("ALLCORES_ZYGOTE", None)
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _worker.line_buffered()
     gc.freeze()  # a collection in a worker would copy every page of what is shared
     worker = _ext.serve(fd, parent)
     if worker is None:

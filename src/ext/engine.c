@@ -5,6 +5,7 @@
 #include "ext/ext.h"
 #include "ext/forker.h"
 #include "ext/zygote.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -140,7 +141,16 @@ int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t ite
         error = ac_pool_submit(engine->pool, &task, ret_ticket);
         Py_END_ALLOW_THREADS
     }
+    if (out->began_ns)
+        ac_add_relaxed(&engine->pickle_ns, ac_now_ns() - out->began_ns);
     return error < 0 ? submit_error(engine, error) : 0;
+}
+
+PyObject *ac__engine_unpickle(struct ac__engine *engine, const struct ac_message *message) {
+    int64_t began = ac_now_ns();
+    PyObject *value = ac__message_unpickle(engine->state, message);
+    ac_add_relaxed(&engine->pickle_ns, ac_now_ns() - began);
+    return value;
 }
 
 int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *future) {
@@ -222,8 +232,13 @@ static PyObject *engine_shutdown(PyObject *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
-static PyObject *engine_cancel_queued(PyObject *self, PyObject *Py_UNUSED(none)) {
-    ac_pool_cancel_queued(((struct ac__engine *)self)->pool);
+static PyObject *engine_cancel_queued(PyObject *self, PyObject *all) {
+    ac_pool_cancel_queued(((struct ac__engine *)self)->pool, all == Py_True);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_replace_no_worker(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ac_pool_set_respawn(((struct ac__engine *)self)->pool, false);
     Py_RETURN_NONE;
 }
 
@@ -293,13 +308,16 @@ static PyObject *engine_share(PyObject *self, PyObject *args) {
 }
 
 static PyObject *engine_stats(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct ac__engine *engine = (struct ac__engine *)self;
     struct ac_pool_stats s;
-    ac_pool_stats(((struct ac__engine *)self)->pool, &s);
-    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsL}", "submitted", s.submitted, "done", s.done, "died",
-                         s.died, "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued,
+    ac_pool_stats(engine->pool, &s);
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsLsLsLsL}", "submitted", s.submitted, "done", s.done,
+                         "died", s.died, "corrupt", s.corrupt, "cancelled", s.cancelled, "queued", s.queued,
                          "running", s.running, "wakes", s.wakes, "deaths", s.deaths, "spawns", s.spawns,
                          "segment_bytes", s.segment_bytes, "bytes_in", s.bytes_in, "bytes_out", s.bytes_out,
-                         "queue_ns", (long long)s.queue_ns, "run_ns", (long long)s.run_ns);
+                         "queue_ns", (long long)s.queue_ns, "pickle_ns",
+                         (long long)(s.pickle_ns + ac_load_relaxed(&engine->pickle_ns)), "run_ns",
+                         (long long)s.run_ns, "return_ns", (long long)s.return_ns);
 }
 
 static PyObject *engine_valid(PyObject *self, PyObject *Py_UNUSED(none)) {
@@ -336,7 +354,12 @@ static PyMethodDef engine_methods[] = {
      "(kind, worker, pid, status, rss, error, ticket) or None."},
     {"start", engine_start, METH_O, "Ask for so many live workers."},
     {"shutdown", engine_shutdown, METH_NOARGS, "No new tasks; workers leave when the queue is empty."},
-    {"cancel_queued", engine_cancel_queued, METH_NOARGS, "Cancel every task that no worker has taken."},
+    {"cancel_queued", engine_cancel_queued, METH_O,
+     "cancel_queued(all): cancel the tasks that no worker has taken; not all: but for the first ones, that "
+     "free\n"
+     "workers, and those that are being started, are about to take."},
+    {"replace_no_worker", engine_replace_no_worker, METH_NOARGS,
+     "From now on a worker that goes is not replaced."},
     {"join", engine_join, METH_O, "Wait until the workers are gone; False on timeout."},
     {"break_", engine_break, METH_NOARGS, "Fail whatever is not done."},
     {"wake", engine_wake, METH_NOARGS, "Make next_done return."},

@@ -74,8 +74,10 @@ struct ac__out {
     Py_buffer *views;
     uint32_t view_count;
     PyObject *stream;
+    int64_t began_ns; /* when pickling did; 0: there was nothing that takes a while */
 };
 void ac__out_clear(struct ac__out *out);
+void ac__out_release(struct ac__out *out); /* the buffers: `parts` points at what may be gone */
 /* `head` + `size` more bytes as the only part; returns where those go, NULL with MemoryError. */
 uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size);
 /* `value` pickled, buffers out of band. -1 with the exception of the pickler. `byvalue`: the pool's
@@ -112,6 +114,7 @@ struct ac__engine {
     PyObject *reach;            /* _pickling.Reach of this pool */
     _Atomic uint64_t submitted; /* tasks ever, those that could not be pickled too */
     _Atomic uint64_t settled;   /* tasks whose outcome has been taken */
+    _Atomic int64_t pickle_ns;  /* spent here on pickling arguments and unpickling results */
 };
 struct ac__engine *ac__engine_check(struct ac__state *state, PyObject *object); /* NULL with TypeError */
 /* Have the manager's thread tell `future` when its ticket is over. 0, 1 (it is over), -1 exception. */
@@ -120,6 +123,8 @@ int ac__engine_watch(struct ac__engine *engine, uint64_t ticket, PyObject *futur
 void ac__engine_forget(struct ac__engine *engine, uint64_t ticket);
 int ac__engine_send(struct ac__engine *engine, struct ac__out *out, uint32_t items, bool more,
                     uint64_t *ret_ticket); /* 0 or -1 with an exception */
+
+PyObject *ac__engine_unpickle(struct ac__engine *engine, const struct ac_message *message);
 
 /* --- future.c */
 enum ac__future_state {

@@ -244,7 +244,7 @@ static int open_run(struct map *map, uint32_t calls) {
 
 /* (results, None or the bytes of an error) */
 static int open_list(struct map *map) {
-    PyObject *pair = ac__message_unpickle(map->engine->state, &map->result.message), *error = NULL;
+    PyObject *pair = ac__engine_unpickle(map->engine, &map->result.message), *error = NULL;
     int good = pair && PyArg_ParseTuple(pair, "O!O:chunk", &PyList_Type, &map->list, &error);
     Py_XINCREF(good ? map->list : NULL);
     if (!good)

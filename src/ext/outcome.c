@@ -57,8 +57,8 @@ static PyObject *error_of(struct ac__engine *engine, const struct ac_message *me
 
 static PyObject *died(struct ac__engine *engine, const struct ac_result *result, uint64_t key) {
     const struct ac_death *death = &result->death;
-    return PyObject_CallMethod(engine->errors, "died", "iiLKi", (int)death->pid, death->status,
-                               (long long)death->rss_bytes, (unsigned long long)key,
+    return PyObject_CallMethod(engine->errors, "died", "iiLiKi", (int)death->pid, death->status,
+                               (long long)death->rss_bytes, death->out_of_memory, (unsigned long long)key,
                                result->state == AC_TASK_CORRUPT);
 }
 
@@ -88,7 +88,7 @@ static int value_of(struct ac__engine *engine, const struct ac_message *message,
     case KIND_ATOM:
         *ret_value = ac__message_head(message, &head, &from.at, &from.end) < 0 ? NULL : ac__atom_read(&from);
         return 0;
-    case KIND_PICKLE: *ret_value = ac__message_unpickle(engine->state, message); return 0;
+    case KIND_PICKLE: *ret_value = ac__engine_unpickle(engine, message); return 0;
     case KIND_ERROR: *ret_value = error_of(engine, message, "raised"); return 1;
     case KIND_UNREADABLE: *ret_value = error_of(engine, message, "unreadable_task"); return 1;
     default:

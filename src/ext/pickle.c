@@ -4,6 +4,7 @@
  * everything else to allcores._pickling, which knows buffers and what is reached by value only. */
 #include "ext/codec.h"
 #include "ext/ext.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -56,9 +57,14 @@ static bool is_plain(PyObject *value, int depth, int *nodes) {
     return ac__atom_size(value) > 0;
 }
 
-void ac__out_clear(struct ac__out *out) {
+void ac__out_release(struct ac__out *out) {
     for (uint32_t i = 0; i < out->view_count; i++)
         PyBuffer_Release(&out->views[i]);
+    out->view_count = 0;
+}
+
+void ac__out_clear(struct ac__out *out) {
+    ac__out_release(out);
     PyMem_Free(out->views);
     if (out->parts != out->few)
         PyMem_Free(out->parts);
@@ -67,7 +73,7 @@ void ac__out_clear(struct ac__out *out) {
     out->views = NULL;
     out->heap = NULL;
     out->parts = NULL;
-    out->view_count = out->count = 0;
+    out->count = 0;
 }
 
 uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, size_t size) {
@@ -80,6 +86,7 @@ uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__h
     out->views = NULL;
     out->view_count = 0;
     out->stream = NULL;
+    out->began_ns = 0;
     if (total > sizeof out->inline_bytes) {
         at = out->heap = PyMem_Malloc(total);
         if (!at) {
@@ -95,6 +102,7 @@ uint8_t *ac__out_one(struct ac__out *out, enum ac__kind kind, const struct ac__h
 int ac__out_run(struct ac__out *out, enum ac__kind kind, const struct ac__head *head, PyObject *const *items,
                 Py_ssize_t count) {
     size_t size;
+    int64_t began = ac_now_ns();
     memset(out, 0, offsetof(struct ac__out, inline_bytes));
     out->kind = (uint16_t)kind;
     out->count = 1;
@@ -103,6 +111,7 @@ int ac__out_run(struct ac__out *out, enum ac__kind kind, const struct ac__head *
     out->views = NULL;
     out->view_count = 0;
     out->stream = NULL;
+    out->began_ns = began;
     int packed = ac__run_pack(items, count, sizeof *head, &out->heap, &size);
     if (packed <= 0)
         return packed;
@@ -181,6 +190,7 @@ static int add_parts(struct ac__out *out, const struct ac__head *head, PyObject 
 int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind kind,
                    const struct ac__head *head, PyObject *value, PyObject *reach) {
     PyObject *buffers = NULL;
+    int64_t began = ac_now_ns();
     memset(out, 0, offsetof(struct ac__out, inline_bytes));
     out->heap = NULL;
     out->views = NULL;
@@ -188,6 +198,7 @@ int ac__out_pickle(struct ac__state *state, struct ac__out *out, enum ac__kind k
     out->kind = (uint16_t)kind;
     out->stream = pickle(state, value, reach, &buffers);
     int result = out->stream ? add_parts(out, head, buffers) : -1;
+    out->began_ns = began;
     Py_XDECREF(buffers);
     if (result < 0)
         ac__out_clear(out);

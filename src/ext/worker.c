@@ -7,6 +7,7 @@
 #include "ext/ext.h"
 #include "ext/forker.h"
 #include "ext/zygote.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -90,11 +91,20 @@ static PyObject *function_of(struct worker *worker, uint64_t key) {
     return function;
 }
 
+static PyObject *unpickle(struct worker *worker, const struct ac_message *message) {
+    int64_t began = ac_now_ns();
+    PyObject *value = ac__message_unpickle(worker->state, message);
+    ac_worker_pickling(worker->handle, began, ac_now_ns());
+    return value;
+}
+
 /* --- answers */
 
 static int finish(struct worker *worker, const struct ac__out *out) {
     int error;
     size_t total = 0;
+    if (out->began_ns)
+        ac_worker_pickling(worker->handle, out->began_ns, 0);
     for (uint32_t i = 0; i < out->count; i++)
         total += out->parts[i].size;
     if (total <= 16384)
@@ -165,22 +175,37 @@ static void answer_error(struct worker *worker, enum ac__kind kind) {
     Py_XDECREF(bytes);
 }
 
-static void answer(struct worker *worker, PyObject *value) {
+/* The buffers are those of the arguments, each in its place. */
+static bool returns_arguments(const struct ac__out *out, const struct ac_message *arguments) {
+    bool same = out->view_count && out->count == out->view_count + 1 && out->count <= arguments->count;
+    for (uint32_t i = 1; same && i < out->count; i++)
+        same =
+            out->parts[i].data == arguments->parts[i].data && out->parts[i].size == arguments->parts[i].size;
+    return same;
+}
+
+/* Takes the reference to the value. A call that returns what it was given, changed or not, sends no byte of
+ * it where nothing here refers to that any more. */
+static void answer(struct worker *worker, PyObject *value, struct ac_message *arguments) {
     struct ac__head head = {.count = 1};
     struct ac__out out;
     size_t size = ac__atom_size(value);
-    if (size) {
-        uint8_t *to = ac__out_one(&out, KIND_ATOM, &head, size);
-        if (!to) {
-            answer_error(worker, KIND_ERROR);
-            return;
-        }
+    uint8_t *to = size ? ac__out_one(&out, KIND_ATOM, &head, size) : NULL;
+    if (to)
         ac__atom_write(to, value);
-    } else if (ac__out_pickle(worker->state, &out, KIND_PICKLE, &head, value, Py_None) < 0) {
+    if (size ? !to : ac__out_pickle(worker->state, &out, KIND_PICKLE, &head, value, Py_None) < 0) {
         answer_error(worker, KIND_ERROR);
-        return;
+    } else if (returns_arguments(&out, arguments)) {
+        ac__out_release(&out); /* the bytes stay: `arguments` refers to them */
+        Py_CLEAR(value);
+        ac_worker_pickling(worker->handle, out.began_ns, 0);
+        if (ac_worker_give(worker->handle, out.kind, out.parts[0], out.count, arguments) < 0)
+            answer_out(worker, &out);
+        ac__out_clear(&out);
+    } else {
+        answer_out(worker, &out);
     }
-    answer_out(worker, &out);
+    Py_XDECREF(value);
 }
 
 /* --- single calls */
@@ -228,7 +253,7 @@ static PyObject **values_of(const struct ac_message *message, struct ac__head *r
     return values;
 }
 
-static void run_call(struct worker *worker, const struct ac_message *message) {
+static void run_call(struct worker *worker, struct ac_message *message) {
     struct ac__head head;
     PyObject *few[FEW];
     PyObject **values = values_of(message, &head, few);
@@ -240,14 +265,13 @@ static void run_call(struct worker *worker, const struct ac_message *message) {
         Py_DECREF(function);
     }
     if (result)
-        answer(worker, result);
+        answer(worker, result, message);
     else
         answer_error(worker, function ? KIND_ERROR : KIND_UNREADABLE);
     if (values)
         drop(values, (Py_ssize_t)head.count);
     if (values && values != few)
         PyMem_Free(values);
-    Py_XDECREF(result);
 }
 
 /* (args, kwargs) or (f, args, kwargs) -> what the call gives. *ret_called: the call was begun. */
@@ -257,7 +281,7 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     PyObject *function = NULL, *args, *kwargs, *result = NULL;
     if (ac__message_head(message, &head, &at, &end) < 0)
         return NULL;
-    PyObject *value = ac__message_unpickle(worker->state, message);
+    PyObject *value = unpickle(worker, message);
     bool good = value && PyTuple_Check(value) &&
                 (head.key ? PyArg_ParseTuple(value, "O!O!:task", &PyTuple_Type, &args, &PyDict_Type, &kwargs)
                           : PyArg_ParseTuple(value, "OO!O!:task", &function, &PyTuple_Type, &args,
@@ -274,14 +298,13 @@ static PyObject *call_pickled(struct worker *worker, const struct ac_message *me
     return result;
 }
 
-static void run_pickled(struct worker *worker, const struct ac_message *message) {
+static void run_pickled(struct worker *worker, struct ac_message *message) {
     bool called = false;
     PyObject *result = call_pickled(worker, message, &called);
     if (result)
-        answer(worker, result);
+        answer(worker, result, message);
     else
         answer_error(worker, called ? KIND_ERROR : KIND_UNREADABLE);
-    Py_XDECREF(result);
 }
 
 /* --- chunks of map */
@@ -473,7 +496,7 @@ static void run_map_pickled(struct worker *worker, const struct ac_message *mess
     const uint8_t *at, *end;
     PyObject *value = NULL, *rows = NULL, *function = NULL, **values = NULL;
     if (ac__message_head(message, &head, &at, &end) == 0)
-        value = ac__message_unpickle(worker->state, message);
+        value = unpickle(worker, message);
     if (value && head.key) {
         rows = value;
         function = function_of(worker, head.key);

@@ -32,7 +32,8 @@ void ac_memfd_unmap(void *base, uint64_t size);
 int ac_memfd_punch(int fd, uint64_t offset, uint64_t size); /* give the pages back; they read as zeros */
 /* Like memcpy into the mapping, but twice as fast where the pages are not there yet. */
 int ac_memfd_write(int fd, uint64_t offset, const void *data, size_t size);
-int64_t ac_memfd_used(int fd); /* bytes of pages it has */
+uint64_t ac_memory_total(void); /* bytes of memory and swap that the machine has; UINT64_MAX unknown */
+int64_t ac_memfd_used(int fd);  /* bytes of pages it has */
 
 /* --- pidfd.c */
 int ac_pidfd_open(pid_t pid, int *ret_fd);
@@ -41,6 +42,10 @@ bool ac_pidfd_ended(int pidfd); /* the process is a zombie or gone */
 /* Wait status of a process that is dying or a zombie, as the kernel has noted it already: long before waitpid
  * can tell, when much memory is being torn down. -EAGAIN: it is not dying; -ESRCH: it is gone. */
 int ac_process_exit_status(pid_t pid, int *ret_status);
+int64_t ac_process_rss(pid_t pid); /* bytes; -1 unknown */
+/* How many processes the kernel has killed since boot because memory ran out, the machine's or a control
+ * group's; it counts before it kills. -1 unknown. */
+int64_t ac_oom_kills(void);
 /* Have the calling process killed when its parent's forking thread ends. -ESRCH: the parent is not `parent`.
  */
 int ac_die_with_parent(pid_t parent);

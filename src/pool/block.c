@@ -10,8 +10,9 @@
  * all of it by one exchange, so a link is never read while its block may be pushed again. A worker killed
  * before its push has not given the block back: the parent finds it among those that the dead one held
  * (pool.c). One killed after has. A list that was written over is followed only through entries that the
- * books know, each of which leaves the books when it is met: no cycle, no double free; what was behind the
- * break is leaked until its holder dies.
+ * books know as sent, each of which leaves the books when it is met: no cycle, no double free; what was
+ * behind the break is leaked until its holder dies. Whether a span that the table calls free is free is asked
+ * of our books too.
  *
  * fork(): a forked child gets a private copy of the mapping (what it writes stays with it) and a new fork
  * generation, by which every call sees that it is not in the process that made the pool. */
@@ -66,6 +67,7 @@ bool ac__side_foreign(const struct ac__side *side) {
 int ac__side_init(struct ac__side *side, uint32_t owner) {
     pthread_once(&forks.once, watch_forks);
     side->owner = owner;
+    side->largest = ac_min(side->segment.capacity, ac_memory_total());
     side->generation = ac_load_relaxed(&forks.generation);
     atomic_init(&side->refs, 1);
     pthread_mutex_init(&side->lock, NULL);
@@ -194,11 +196,13 @@ int ac__room_take(struct ac__side *side, uint64_t size, uint32_t *ret_record) {
     if (error != -ENOSPC) {
         return error;
     }
-    error = ac__span_claim(&side->segment, side->owner, spans, &first);
-    if (error < 0) {
-        return -ENOMEM;
-    }
-    error = ac__heap_add(&side->heap, first * AC__SPAN, spans * AC__SPAN);
+    do {
+        error = ac__span_claim(&side->segment, side->owner, spans, &first);
+        if (error < 0) {
+            return -ENOMEM;
+        }
+        error = ac__heap_add(&side->heap, first * AC__SPAN, spans * AC__SPAN);
+    } while (error == -EEXIST); /* a wild write had called spans of ours free: now they are marked again */
     if (error < 0) {
         for (uint32_t i = 0; i < spans; i++) {
             ac_store_release(&side->segment.spans[first + i], AC__OWNER_FREE);
@@ -228,7 +232,7 @@ static int reserve(struct ac__side *side, const size_t *sizes, uint32_t count, u
     struct ac_block *block = NULL;
     uint64_t size = 0;
     uint32_t record = 0;
-    int error = measure(sizes, count, side->segment.capacity, &size);
+    int error = measure(sizes, count, side->largest, &size);
     if (error < 0) {
         return error;
     }
@@ -408,8 +412,9 @@ void ac__returned_take(struct ac__side *side, _Atomic uint64_t *list,
         struct ac__block_head *head = (void *)(side->segment.base + offset);
         uint32_t record = *(volatile uint32_t *)&head->record;
         uint64_t next = ac_load_relaxed(&head->next);
-        if (ac__heap_find(&side->heap, record, offset) == NULL) {
-            break;
+        const struct ac__extent *extent = ac__heap_find(&side->heap, record, offset);
+        if (extent == NULL || (extent->slot == AC__NONE && extent->holder == AC__NONE)) {
+            break; /* not in use, or never sent: nobody can have given it back */
         }
         if (each != NULL) {
             each(side, record);

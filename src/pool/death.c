@@ -31,7 +31,7 @@ static void clear_sleep(struct ac__head *head, uint32_t worker) {
 static struct ac_death autopsy(struct ac_pool *pool, uint32_t worker) {
     struct ac__peer *peer = &pool->peers[worker];
     struct ac__seat *seat = &pool->side.segment.seats[worker];
-    int64_t rss = ac_load_relaxed(&seat->peak_rss);
+    int64_t rss = ac_max(ac_load_relaxed(&seat->peak_rss), peer->rss_bytes);
     bool left = ac_load_acquire(&seat->state) == AC__SEAT_LEFT;
     struct ac_death death = {.kind = left ? AC_DEATH_LEFT : AC_DEATH_CRASH,
                              .worker = (int)worker,
@@ -42,6 +42,10 @@ static struct ac_death autopsy(struct ac_pool *pool, uint32_t worker) {
     if (ac_process_exit_status(peer->pid, &death.status) == -EAGAIN) {
         ac_pidfd_kill(peer->pidfd, SIGKILL); /* alive, but its futex word is gone: it cannot be trusted */
         death.status = SIGKILL;
+    } else if (death.status == SIGKILL) {
+        int64_t kills = ac_oom_kills();
+        death.out_of_memory = kills > pool->oom_kills;
+        pool->oom_kills = kills;
     }
     return death;
 }

@@ -189,9 +189,33 @@ int ac_pool_next_death(struct ac_pool *pool, struct ac_death *ret) {
 }
 
 /* --- The audit */
+enum { STRAYS_MAX = 3 };
+
 int64_t ac__nap(struct ac_pool *pool, int64_t until_ns) {
     int64_t nap = ac_max((int64_t)AC__AUDIT_NS, 20 * pool->audit_cost_ns);
     return until_ns == INT64_MAX ? nap : ac_min(nap, until_ns - ac_now_ns());
+}
+
+/* Between two steps of a worker that are next to each other: RUNNING, and not noted in its seat; over, and
+ * not on the done list. A wild write may have brought that about, and then nothing else ends it. (A worker
+ * that is stopped for seconds just there is taken for one; the answer that it gives later is thrown away.) */
+static void audit_stray(struct ac_pool *pool, uint32_t index, uint32_t word) {
+    struct ac__task *task = &pool->tasks[index];
+    uint32_t worker = ac__worker_of(word);
+    bool running = ac__phase(word) == AC_TASK_RUNNING;
+    bool stray = running ? ac_load_acquire(&pool->side.segment.seats[worker].running) != index + 1
+                         : ac__over(word) && task->notify && !task->told;
+    task->strays = (uint8_t)(stray ? task->strays + 1 : 0);
+    if (task->strays < STRAYS_MAX && !(stray && !running && pool->list_broken)) {
+        return;
+    }
+    task->strays = 0;
+    if (running) {
+        ac__task_spoil(pool, index);
+    } else {
+        task->lost = true; /* it may come to be on the list yet */
+        ac__task_tell(pool, index);
+    }
 }
 
 /* Whether the task may still come to something. */
@@ -212,20 +236,22 @@ static bool audit_task(struct ac_pool *pool, uint32_t index, uint64_t head_posit
         ac__task_spoil(pool, index);
         return false;
     }
-    if (ac__over(word) && pool->list_broken && task->notify && !task->told) {
-        task->lost = true;
-        ac__task_tell(pool, index);
+    if (phase != AC_TASK_QUEUED) {
+        audit_stray(pool, index, word);
     }
-    return !ac__over(word);
+    return !task->corrupt && (!ac__over(word) || (task->notify && !task->told));
 }
 
 static void audit_peers(struct ac_pool *pool) {
     for (int worker = 0; worker < AC_POOL_WORKERS; worker++) {
-        const struct ac__peer *peer = &pool->peers[worker];
+        struct ac__peer *peer = &pool->peers[worker];
         if (peer->life == AC__LIFE_ATTACHED && ac_pidfd_ended(peer->pidfd)) {
             ac__supervisor_ring(pool); /* its futex told nothing: it was written over */
+        } else if (peer->life == AC__LIFE_ATTACHED) {
+            peer->rss_bytes = ac_max(ac_process_rss(peer->pid), peer->rss_bytes);
         }
     }
+    pool->oom_kills = ac_oom_kills();
 }
 
 void ac__audit(struct ac_pool *pool) {
@@ -233,7 +259,7 @@ void ac__audit(struct ac_pool *pool) {
     if (start - pool->audited_ns < AC__AUDIT_NS / 2) {
         return;
     }
-    ac__queue_repair(&pool->side, &pool->queue);
+    ac__repair(pool);
     ac__done_drain(pool);
     uint64_t head = ac_load_acquire(&pool->side.segment.head->queue_head) & AC__POSITION;
     uint32_t going = 0;
@@ -247,7 +273,7 @@ void ac__audit(struct ac_pool *pool) {
     pool->list_broken = false;
     pool->active = going > 0;
     if (!ac__queue_empty(&pool->side.segment)) {
-        ac_add_relaxed(&pool->wakes, (uint64_t)ac__wake_some(&pool->side.segment, 1, start));
+        ac__wake_all(&pool->side.segment); /* not by the idle bits: they may be what is wrong */
     }
     pool->audited_ns = ac_now_ns();
     pool->audit_cost_ns = pool->audited_ns - start;

@@ -142,17 +142,31 @@ static void settle(struct ac__heap *heap, uint32_t record) {
     list_add(heap, record);
 }
 
+/* The last extent that begins before `end`, or 0. */
+static uint32_t last_before(const struct ac__heap *heap, uint64_t end) {
+    uint32_t record = heap->last;
+    while (record != 0 && heap->extents[record].offset >= end) {
+        record = heap->extents[record].before;
+    }
+    return record;
+}
+
+bool ac__heap_overlaps(const struct ac__heap *heap, uint64_t offset, uint64_t size) {
+    uint32_t record = last_before(heap, offset + size);
+    return record != 0 && heap->extents[record].offset + heap->extents[record].size > offset;
+}
+
 int ac__heap_add(struct ac__heap *heap, uint64_t offset, uint64_t size) {
     uint32_t record;
+    if (ac__heap_overlaps(heap, offset, size)) {
+        return -EEXIST;
+    }
     int error = record_new(heap, &record);
     if (error < 0) {
         return error;
     }
     heap->extents[record] = (struct ac__extent){.offset = offset, .size = size, .touched = offset};
-    uint32_t before = heap->last;
-    while (before != 0 && heap->extents[before].offset > offset) {
-        before = heap->extents[before].before;
-    }
+    uint32_t before = last_before(heap, offset);
     chain(heap, record, before);
     settle(heap, record);
     return 0;

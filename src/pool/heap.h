@@ -18,8 +18,9 @@ struct ac__extent {
     uint32_t before, after;  /* neighbours by address, in the same heap */
     uint32_t previous, next; /* of the same free list; `next` also links unused records */
     uint8_t kind;            /* enum ac__extent_kind */
-    uint32_t slot;           /* the owner's own notes: see pool.c */
-    uint32_t holder;
+    /* The owner's own notes; AC__NONE in both: it was not sent. */
+    uint32_t slot;   /* of the task whose arguments (parent) or answer (worker) it holds */
+    uint32_t holder; /* parent: the worker that may still look at it, when its task is forgotten */
 };
 enum ac__extent_kind { AC__EXTENT_UNUSED, AC__EXTENT_FREE, AC__EXTENT_USED };
 
@@ -34,11 +35,12 @@ struct ac__heap {
     uint64_t used_bytes, free_warm;
 };
 
-/* Add a range that nothing was ever written to. 0 or -ENOMEM. */
+/* Add a range that nothing was ever written to. 0, -ENOMEM, or -EEXIST: some of it is ours already. */
 int ac__heap_add(struct ac__heap *heap, uint64_t offset, uint64_t size);
 /* 0 and a record; -ENOSPC: no free range is large enough (add one); -ENOMEM. */
 int ac__heap_alloc(struct ac__heap *heap, uint64_t size, uint32_t *ret_record);
 void ac__heap_free(struct ac__heap *heap, uint32_t record);
+bool ac__heap_overlaps(const struct ac__heap *heap, uint64_t offset, uint64_t size);
 /* Give back what is beyond `size` (at least one unit stays). 0 or -ENOMEM. */
 int ac__heap_shrink(struct ac__heap *heap, uint32_t record, uint64_t size);
 /* The used extent of that record and offset; NULL: there is none. Both may be nonsense. */

@@ -14,10 +14,12 @@ struct ac__task {
     uint64_t user;
     uint64_t position;  /* in the queue, while it is queued */
     uint32_t arguments; /* record of the arguments' block; 0: inline, or given back */
-    bool live;          /* has a ticket */
-    bool released;      /* has no ticket any more, but waits to be taken off the done list */
-    bool notify;        /* to be reported by next_done, */
-    bool told;          /* and that has been seen to */
+    uint32_t items;
+    uint8_t strays; /* audits in a row that found it where it can only be for a moment */
+    bool live;      /* has a ticket */
+    bool released;  /* has no ticket any more, but waits to be taken off the done list */
+    bool notify;    /* to be reported by next_done, */
+    bool told;      /* and that has been seen to */
     bool taken;
     bool corrupt;
     bool died;      /* by the death of a worker: `death` when there was memory for it */
@@ -41,6 +43,7 @@ struct ac__peer { /* what the parent knows of a worker's seat */
     int pidfd;
     uint32_t life_word, life_value; /* as they were when it attached */
     uint32_t incarnation;           /* counts those who sat here */
+    int64_t rss_bytes;              /* as last seen */
     bool reaped;
     bool early; /* it died before it asked for a task */
     bool idle;  /* it died while it had none */
@@ -77,12 +80,14 @@ struct ac_pool {
     uint32_t *span_views; /* result blocks that we hold, by span: a span whose worker died is freed at 0 */
     pthread_t supervisor;
     bool supervised;
+    uint64_t config;      /* key of ac_pool_set_config */
     ac_futex control;     /* rings for the supervisor */
     ac_futex peers_bell;  /* rings when a worker has gone: join */
     struct ac__spin spin; /* of ac_pool_wait: a hint, unlocked */
     _Atomic bool spinning;
     int64_t audited_ns;
     int64_t audit_cost_ns;
+    int64_t oom_kills; /* ac_oom_kills at the last audit or death */
     struct ac_pool_stats stats;
     _Atomic uint64_t wakes;
 };
@@ -123,6 +128,10 @@ void ac__audit(struct ac_pool *pool);
 enum { AC__AUDIT_NS = 1000000000 };
 /* How long a blocked caller may sleep in one go. */
 int64_t ac__nap(struct ac_pool *pool, int64_t until_ns);
+
+/* --- repair.c (with the lock held) */
+/* Write again all of the head that only the parent writes, should a worker have written over it. */
+void ac__repair(struct ac_pool *pool);
 
 /* --- result.c (with the lock held) */
 void ac__result_drop(struct ac_pool *pool, uint32_t index); /* an answer that nobody took */

@@ -33,6 +33,8 @@
     /* worker: finish */                                                                                     \
     X(STAGE_WRITTEN)                                                                                         \
     X(PROGRESS_WRITTEN)                                                                                      \
+    X(GIVE_WRITTEN)                                                                                          \
+    X(GIVE_MARKED)                                                                                           \
     X(FINISH_WRITTEN)                                                                                        \
     X(FINISH_SWAPPED)                                                                                        \
     X(FINISH_LINKED)                                                                                         \

@@ -68,7 +68,7 @@ struct ac__slot {
     int64_t submit_ns;          /* P */
     uint32_t ticket_generation; /* P */
     uint32_t pad0;
-    uint64_t pad1;
+    int64_t pickle_ns;          /* W1: of its time, in pickling */
     uint8_t in[AC_POOL_INLINE]; /* P */
     /* line 2: the answer, all W1 */
     uint16_t out_kind;

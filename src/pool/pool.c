@@ -72,6 +72,14 @@ int ac_pool_start(struct ac_pool *pool, int workers) {
     return error;
 }
 
+void ac_pool_set_respawn(struct ac_pool *pool, bool respawn) {
+    if (!ac__side_foreign(&pool->side)) {
+        pthread_mutex_lock(&pool->side.lock);
+        pool->options.respawn = respawn;
+        pthread_mutex_unlock(&pool->side.lock);
+    }
+}
+
 void ac_pool_shutdown(struct ac_pool *pool) {
     if (ac__side_foreign(&pool->side)) {
         return;
@@ -186,7 +194,8 @@ static void give_memory_back(struct ac_pool *pool) {
     struct ac__segment *segment = &pool->side.segment;
     if (ac_load_acquire(&pool->side.refs) > 1) {
         ac__heap_trim(&pool->side.heap, 0, segment->fd);
-        ac_memfd_punch(segment->fd, segment->head->slots_at, segment->data_at - segment->head->slots_at);
+        uint64_t slots_at = (uint64_t)((char *)segment->slots - segment->base);
+        ac_memfd_punch(segment->fd, slots_at, segment->data_at - slots_at);
     }
 }
 
@@ -253,7 +262,10 @@ int ac_pool_set_config(struct ac_pool *pool, uint64_t key) {
     if (ac__side_foreign(&pool->side)) {
         return -ECHILD;
     }
+    pthread_mutex_lock(&pool->side.lock);
+    pool->config = key;
     ac_store_release(&pool->side.segment.head->config, key);
+    pthread_mutex_unlock(&pool->side.lock);
     return 0;
 }
 

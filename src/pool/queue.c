@@ -125,6 +125,7 @@ void ac__queue_repair(struct ac__side *side, struct ac__queue *queue) {
         }
     }
     ac_store_release(&head->queue_tail, queue->tail);
+    head->rings[queue->ring] = (uint64_t)((char *)queue->entries - side->segment.base);
 }
 
 bool ac__queue_empty(struct ac__segment *segment) {
@@ -162,7 +163,12 @@ uint32_t ac__queue_claim(struct ac__segment *segment, uint32_t worker) {
         if (position >= ac_load_acquire(&head->queue_tail) || ring >= AC__RINGS) {
             return AC__NONE;
         }
-        uint32_t *entries = (void *)(segment->base + head->rings[ring]);
+        uint64_t offset = head->rings[ring];
+        uint64_t size = ring_size(ring) * sizeof(uint32_t);
+        if (offset % sizeof(uint32_t) != 0 || size > segment->capacity || offset > segment->capacity - size) {
+            return AC__NONE; /* a wild write: until the parent has repaired it */
+        }
+        uint32_t *entries = (void *)(segment->base + offset);
         uint32_t index = ac_load_relaxed(entry(entries, position, ring));
         uint32_t got = index < segment->slot_count ? try_claim(segment, index, worker) : AC__NONE;
         bool moved = ac_cas_acq_rel(&head->queue_head, &seen, seen + 1);
@@ -243,9 +249,6 @@ int ac__wake_some(struct ac__segment *segment, uint64_t count, int64_t now_ns) {
 void ac__wake_all(struct ac__segment *segment) {
     uint32_t used = ac_min(ac_load_acquire(&segment->head->seats_used), (uint32_t)AC_POOL_WORKERS);
     for (uint32_t worker = 0; worker < used; worker++) {
-        uint32_t state = ac_load_acquire(&segment->seats[worker].state);
-        if (state == AC__SEAT_STARTING || state == AC__SEAT_ATTACHED) {
-            wake(segment, worker);
-        }
+        wake(segment, worker); /* an empty seat's too: its state is the worker's word */
     }
 }

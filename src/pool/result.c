@@ -22,7 +22,8 @@ void ac__views_add(struct ac_pool *pool, uint64_t offset, uint64_t size, int32_t
     for (uint32_t span = ac__span_of(offset); span <= ac__span_of(offset + size - 1); span++) {
         pool->span_views[span] += (uint32_t)by;
         if (pool->span_views[span] == 0 &&
-            ac_load_relaxed(&pool->side.segment.spans[span]) == AC__OWNER_RETIRED) {
+            ac_load_relaxed(&pool->side.segment.spans[span]) == AC__OWNER_RETIRED &&
+            !ac__heap_overlaps(&pool->side.heap, span * AC__SPAN, AC__SPAN)) {
             span_free(pool, span);
         }
     }
@@ -34,7 +35,9 @@ void ac__spans_sweep(struct ac_pool *pool, uint32_t worker) {
         if (ac_load_relaxed(&segment->spans[span]) != AC__OWNER_WORKER + worker) {
             continue;
         }
-        if (pool->span_views[span] == 0) {
+        if (ac__heap_overlaps(&pool->side.heap, span * AC__SPAN, AC__SPAN)) { /* a wild write: it is ours */
+            ac_store_release(&segment->spans[span], AC__OWNER_PARENT);
+        } else if (pool->span_views[span] == 0) {
             span_free(pool, span);
         } else {
             ac_store_release(&segment->spans[span], AC__OWNER_RETIRED);
@@ -76,6 +79,30 @@ static int open_inline(struct ac__slot *slot, struct ac_message *ret) {
     return 0;
 }
 
+/* The worker answers with the arguments' block (ac_worker_give): it is ours, by our books, and now the
+ * message's. */
+static int open_given(struct ac_pool *pool, uint32_t index, struct ac_message *ret) {
+    struct ac__task *task = &pool->tasks[index];
+    struct ac__extent *extent = &pool->side.heap.extents[task->arguments];
+    int error = ac__block_open(&pool->side, extent->offset, AC__OWNER_PARENT, AC__BLOCK_SHARED, ret);
+    if (error == 0 && ret->block->size > extent->size) {
+        ac_message_clear(ret);
+        error = -EBADMSG;
+    }
+    if (error == 0) {
+        ret->block->kind = AC__BLOCK_OWN;
+        ret->block->record = task->arguments;
+        extent->slot = AC__NONE; /* no word of a worker's frees it from here on */
+        task->arguments = 0;
+    }
+    return error;
+}
+
+static bool is_given(const struct ac_pool *pool, uint32_t index, uint64_t offset) {
+    uint32_t record = pool->tasks[index].arguments;
+    return record != 0 && pool->side.heap.extents[record].offset == offset;
+}
+
 int ac__result_open(struct ac_pool *pool, uint32_t index, struct ac_message *ret) {
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t worker = ac__worker_of(ac_load_acquire(&slot->state));
@@ -84,12 +111,13 @@ int ac__result_open(struct ac_pool *pool, uint32_t index, struct ac_message *ret
     if (worker >= AC_POOL_WORKERS) {
         return -EBADMSG;
     }
-    int error = offset == 0
-                    ? open_inline(slot, ret)
+    int error = offset == 0 ? open_inline(slot, ret)
+                : is_given(pool, index, offset)
+                    ? open_given(pool, index, ret)
                     : ac__block_open(&pool->side, offset, AC__OWNER_WORKER + worker, AC__BLOCK_LENT, ret);
     if (error == 0) {
         ret->kind = kind;
-        if (ret->block != NULL) {
+        if (ret->block != NULL && ret->block->kind == AC__BLOCK_LENT) {
             ret->block->worker = worker;
             ret->block->incarnation = pool->peers[worker].incarnation;
             ac__views_add(pool, ret->block->offset, ret->block->size, 1);
@@ -111,7 +139,11 @@ static void message_drop(struct ac_pool *pool, struct ac_message *message) {
     struct ac_block *block = message->block;
     message->block = NULL;
     if (block != NULL) {
-        ac__pool_give_back(&pool->side, block);
+        if (block->kind == AC__BLOCK_OWN) {
+            ac__block_free(&pool->side, block->record);
+        } else {
+            ac__pool_give_back(&pool->side, block);
+        }
         ac_free(block);
         atomic_fetch_sub_explicit(&pool->side.refs, 1,
                                   memory_order_acq_rel); /* not the last: the pool's own */
@@ -126,7 +158,8 @@ void ac__result_drop(struct ac_pool *pool, uint32_t index) {
         message_drop(pool, task->kept);
         ac_free(task->kept);
         task->kept = NULL;
-    } else if (ac__phase(ac_load_acquire(&ac__slot_of(pool, index)->state)) == AC_TASK_DONE &&
+    } else if (!task->taken && !task->corrupt &&
+               ac__phase(ac_load_acquire(&ac__slot_of(pool, index)->state)) == AC_TASK_DONE &&
                task->worker < 0 && ac__result_open(pool, index, &message) == 0) {
         message_drop(pool, &message);
     }
@@ -177,20 +210,31 @@ static void describe(struct ac_pool *pool, uint32_t index, uint32_t word, struct
     ret->user = task->user;
     ret->worker = worker < AC_POOL_WORKERS ? (int)worker : -1;
     ret->pid = task->pid != 0 ? task->pid : worker < AC_POOL_WORKERS ? pool->peers[worker].pid : 0;
-    ret->progress = ac_min(ac_load_acquire(&slot->progress), slot->items);
+    ret->progress = ac_min(ac_load_acquire(&slot->progress), task->items);
     ret->submit_ns = slot->submit_ns;
     ret->start_ns = slot->start_ns;
     ret->end_ns = slot->end_ns;
+    ret->pickle_ns = slot->pickle_ns;
     ret->death = task->death != NULL
                      ? *task->death
                      : (struct ac_death){.kind = AC_DEATH_CRASH, .worker = ret->worker, .status = -1};
 }
 
+/* Times are the worker's word: what cannot be counts as nothing. */
+static int64_t between(int64_t from, int64_t to, int64_t now) {
+    return from > 0 && from <= to && to <= now ? to - from : 0;
+}
+
 static void count(struct ac_pool *pool, const struct ac_result *result) {
     if (result->state == AC_TASK_DONE) {
+        int64_t now = ac_now_ns();
         pool->stats.done++;
-        pool->stats.queue_ns += result->start_ns - result->submit_ns;
-        pool->stats.run_ns += result->end_ns - result->start_ns;
+        pool->stats.queue_ns += between(result->submit_ns, result->start_ns, now);
+        int64_t ran = between(result->start_ns, result->end_ns, now);
+        int64_t pickled = ac_min(ac_max(result->pickle_ns, (int64_t)0), ran);
+        pool->stats.run_ns += ran - pickled;
+        pool->stats.pickle_ns += pickled;
+        pool->stats.return_ns += between(result->end_ns, now, now);
         for (uint32_t i = 0; i < result->message.count; i++) {
             pool->stats.bytes_out += result->message.parts[i].size;
         }

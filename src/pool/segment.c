@@ -58,31 +58,37 @@ static int reserve(uint64_t capacity, struct ac__segment *ret) {
     return 0;
 }
 
+void ac__segment_head(struct ac__segment *segment) {
+    struct ac__head *head = segment->head;
+    tables_size(head, segment->capacity);
+    head->magic = AC__MAGIC;
+    head->version = AC__VERSION;
+    head->header_size = sizeof(*head);
+    head->capacity = segment->capacity;
+    head->parent_pid = getpid();
+}
+
 int ac__segment_create(uint64_t capacity, struct ac__segment *ret) {
     struct ac__segment segment = {0};
     struct ac_cpu_limits cpus;
     uint64_t least = 4 * AC__SPAN;
     uint64_t size = ac__round_up(capacity != 0 ? capacity : RESERVE, AC__SPAN);
     int error = reserve(ac_max(size, least), &segment);
+    bool limited = false;
     while (error < 0 && capacity == 0 && size / 2 >= least && error != -EMFILE && error != -ENFILE) {
-        size /= 2; /* a limit on address space or file size: less will do */
+        limited = true; /* on address space or file size: less will do */
+        size /= 2;
         error = reserve(size, &segment);
     }
-    if (error == 0 && size < RESERVE && capacity == 0 && size / 2 >= least) {
-        ac_memfd_unmap(segment.base, segment.capacity); /* a worker that is forked here maps it once more */
-        close(segment.fd);
-        error = reserve(size / 2, &segment);
+    if (error == 0 && limited) { /* the program wants some too, and a forked worker has its own and ours */
+        ac__segment_close(&segment);
+        error = reserve(ac_max(size / 4, least), &segment);
     }
     if (error < 0) {
         return error;
     }
     struct ac__head *head = segment.head;
-    tables_size(head, segment.capacity);
-    head->magic = AC__MAGIC;
-    head->version = AC__VERSION;
-    head->header_size = sizeof(*head);
-    head->capacity = segment.capacity;
-    head->parent_pid = getpid();
+    ac__segment_head(&segment);
     head->usable_cpus = ac_cpus_of(getpid(), "", &cpus) == 0 ? (uint32_t)ac_max(cpus.usable, 1.0) : 1;
     point(&segment);
     *ret = segment;
@@ -163,7 +169,7 @@ bool ac__span_owned(const struct ac__segment *segment, uint32_t owner, uint64_t 
         return false;
     }
     for (uint32_t span = ac__span_of(offset); span <= ac__span_of(offset + size - 1); span++) {
-        if (owner != AC__NONE && ac_load_acquire(&segment->spans[span]) != owner) {
+        if (ac_load_acquire(&segment->spans[span]) != owner) {
             return false;
         }
     }

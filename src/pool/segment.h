@@ -24,6 +24,7 @@ struct ac__segment {
 
 /* --- segment.c */
 int ac__segment_create(uint64_t capacity, struct ac__segment *ret);
+void ac__segment_head(struct ac__segment *segment);    /* write what the head says of the layout */
 int ac__segment_open(int fd, struct ac__segment *ret); /* takes fd over on success */
 void ac__segment_close(struct ac__segment *segment);   /* closes and unmaps; a zeroed one is a no-op */
 /* Take `count` neighbouring free spans for owner. 0 or -ENOSPC. Any process, any time. */
@@ -51,6 +52,7 @@ struct ac__side {
     struct ac__heap heap;
     uint32_t owner;        /* our mark in the span table */
     uint64_t keep_bytes;   /* free warm memory to keep */
+    uint64_t largest;      /* a message of more bytes than that cannot be */
     unsigned generation;   /* of forks: ac__side_foreign */
     _Atomic uint32_t refs; /* one for the pool or worker itself, one a handle */
     struct ac__side *next; /* all sides of this process, for fork */
@@ -83,7 +85,7 @@ int ac__block_fill(struct ac__side *side, const struct ac_part *parts, uint32_t 
                    struct ac_message *ret);
 /* The handle is given up: the block has been sent. Its offset and record are the caller's from now on. */
 void ac__block_sent(struct ac_message *message);
-/* Read a message at `offset` that `owner` wrote (AC__NONE: believed, any span). Makes a LENT or SHARED
+/* Read a message at `offset` that `owner` wrote. Makes a LENT or SHARED
  * handle. 0, -EBADMSG: it does not add up, or -ENOMEM. Lock held or not. */
 int ac__block_open(struct ac__side *side, uint64_t offset, uint32_t owner, enum ac__block_kind kind,
                    struct ac_message *ret);
@@ -117,7 +119,7 @@ bool ac__idle_any(struct ac__segment *segment);
 
 /* --- spin.c: waiting without sleeping */
 struct ac__spin {
-    int64_t mean_ns; /* of the gaps waited for lately */
+    _Atomic int64_t mean_ns; /* of the gaps waited for lately; a hint: threads may overwrite each other's */
 };
 enum { AC__SPIN_NS = 50000 };
 bool ac__spin_allowed(const struct ac__spin *spin, uint32_t cpus);

@@ -19,7 +19,7 @@ enum { LENGTH_BITS = 10, LENGTH_MASK = (1 << LENGTH_BITS) - 1, CPU_MASK = 63 };
 static_assert(AC__SPIN_NS / 1000 + AC__COMING_TO / 4000 <= LENGTH_MASK, "a length must fit");
 
 bool ac__spin_allowed(const struct ac__spin *spin, uint32_t cpus) {
-    return cpus > 1 && spin->mean_ns < GAP_MAX_NS;
+    return cpus > 1 && ac_load_relaxed(&spin->mean_ns) < GAP_MAX_NS;
 }
 
 /* A mean over the last eight or so, four where they are short; one long pause counts as little more than "too
@@ -27,7 +27,9 @@ bool ac__spin_allowed(const struct ac__spin *spin, uint32_t cpus) {
  * count as long. */
 void ac__spin_note(struct ac__spin *spin, int64_t gap_ns) {
     gap_ns = ac_min(gap_ns, (int64_t)4 * GAP_MAX_NS);
-    spin->mean_ns += (gap_ns - spin->mean_ns) / (gap_ns < AC__SPIN_NS ? 4 : 8);
+    int64_t mean_ns = ac_load_relaxed(&spin->mean_ns);
+    int64_t share = gap_ns < AC__SPIN_NS ? 4 : 8;
+    ac_store_relaxed(&spin->mean_ns, mean_ns + (gap_ns - mean_ns) / share);
 }
 
 static void pause_cpu(void) {

@@ -65,6 +65,28 @@ static void spawn_failed(struct ac_pool *pool, int error) {
     }
 }
 
+/* We were told that it could not be started: true if there it sits nevertheless, since only the answer was
+ * lost; then it counts. Else it will find that the seat is not for it. */
+static bool came_up(struct ac_pool *pool, uint32_t worker, int error, struct ac_spawned *ret) {
+    struct ac__seat *seat = &pool->side.segment.seats[worker];
+    struct ac__peer *peer = &pool->peers[worker];
+    uint32_t starting = AC__SEAT_STARTING;
+    if (ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_EMPTY)) {
+        peer->life = AC__LIFE_NONE;
+        pool->alive--;
+        ac__done_ring(pool); /* who waits for the end may have waited for this one only */
+    } else {
+        ret->pid = peer->pid = seat->pid;
+        if (ac_pidfd_open(ret->pid, &ret->pidfd) == 0) {
+            return true;
+        }
+        ac__worker_died(pool, worker);
+        ac__worker_gone(pool, worker);
+    }
+    spawn_failed(pool, error);
+    return false;
+}
+
 /* It had no task. One that ends by itself before it asks for the first will not do better the next time; one
  * that was killed, or a later end, may have been chance, a hundred of them are not. */
 static void died_idle(struct ac_pool *pool, bool early, int status) {
@@ -93,6 +115,7 @@ static void spawn_one(struct ac_pool *pool) {
     for (int i = 0; i < AC_POOL_SPAWN_FDS; i++) {
         spawn.fds[i] = i < pool->options.fd_count ? pool->options.fds[i] : -1;
     }
+    ac__repair(pool);
     memset((void *)seat, 0, sizeof(*seat));
     ac_store_release(&seat->state, AC__SEAT_STARTING);
     ac_store_release(&head->seats_used, ac_max(ac_load_relaxed(&head->seats_used), worker + 1));
@@ -105,11 +128,7 @@ static void spawn_one(struct ac_pool *pool) {
     int error = pool->options.spawn(pool->options.spawn_arg, &spawn, &spawned);
     pthread_mutex_lock(&pool->side.lock);
     AC_KILL_POINT(P_SPAWNED);
-    if (error < 0) {
-        ac_store_release(&seat->state, AC__SEAT_EMPTY);
-        peer->life = AC__LIFE_NONE;
-        pool->alive--;
-        spawn_failed(pool, error);
+    if (error < 0 && !came_up(pool, worker, error, &spawned)) {
         return;
     }
     peer->pid = spawned.pid;
@@ -234,7 +253,9 @@ static void *supervise(void *arg) {
     ac_futex *attach_bell = &pool->side.segment.head->attach_bell;
     int64_t tick = TICK_NS;
     bool able = true;
+    int64_t oom_kills = ac_oom_kills();
     pthread_mutex_lock(&pool->side.lock);
+    pool->oom_kills = oom_kills;
     for (;;) {
         size_t count;
         entries[0] = (struct ac_futex_wait_entry){&pool->control, ac_load_acquire(&pool->control)};

@@ -73,6 +73,7 @@ static void write_slot(struct ac__slot *slot, const struct ac_task_out *out, str
     slot->ticket_generation = generation;
     slot->start_ns = 0;
     slot->end_ns = 0;
+    slot->pickle_ns = 0;
     slot->out_size = 0;
     slot->out_kind = 0;
     slot->out_parts = 0;
@@ -106,8 +107,11 @@ static int submit_locked(struct ac_pool *pool, const struct ac_task_out *out, st
     }
     struct ac__task *task = &pool->tasks[index];
     uint32_t generation = task->generation + 1;
-    *task =
-        (struct ac__task){.generation = generation, .user = out->user, .notify = out->notify, .worker = -1};
+    *task = (struct ac__task){.generation = generation,
+                              .user = out->user,
+                              .items = out->items,
+                              .notify = out->notify,
+                              .worker = -1};
     write_slot(ac__slot_of(pool, index), out, message, generation);
     error = enqueue(pool, index, out->notify ? AC__NOTIFY : 0);
     if (error < 0) {
@@ -422,9 +426,7 @@ void ac__task_recycle(struct ac_pool *pool, uint32_t index) {
     struct ac__task *task = &pool->tasks[index];
     struct ac__slot *slot = ac__slot_of(pool, index);
     uint32_t word = ac_load_acquire(&slot->state);
-    if (!task->taken && !task->corrupt) {
-        ac__result_drop(pool, index);
-    }
+    ac__result_drop(pool, index);
     ac__pool_drain(&pool->side);
     drop_arguments(pool, index, word);
     ac_free(task->death);

@@ -40,8 +40,9 @@ struct ac_worker {
     uint32_t id;
     uint32_t current; /* slot index, or AC__NONE */
     struct ac__spin spin;
-    bool spun;      /* in this gap between tasks: not again */
-    int64_t now_ns; /* when the last task ended: the next one's idle gap starts there */
+    bool spun;           /* in this gap between tasks: not again */
+    int64_t now_ns;      /* when the last task ended: the next one's idle gap starts there */
+    int64_t pickling_ns; /* since when, 0 not */
     int64_t moved_ns;
     pid_t parent;
 };
@@ -101,7 +102,10 @@ static int sit_down(struct ac_worker *worker, const struct ac_spawn *spawn) {
     AC_KILL_POINT(ATTACH_LOCKED);
     worker->seat = seat;
     seat->pid = getpid();
-    ac_store_release(&seat->state, AC__SEAT_ATTACHED);
+    uint32_t starting = AC__SEAT_STARTING;
+    if (!ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_ATTACHED)) {
+        return -ECHILD; /* the parent has given us up */
+    }
     AC_KILL_POINT(ATTACH_STATE);
     ac_add_release(&segment->head->attach_bell, 1);
     ac_futex_wake(&segment->head->attach_bell, INT_MAX);
@@ -268,11 +272,12 @@ static int open_task(struct ac_worker *worker, struct ac_task_in *ret) {
     ret->items = slot->items;
     slot->start_ns = worker->now_ns;
     if (slot->in_block != 0) {
-        int error = ac__block_open(&worker->side, slot->in_block, AC__NONE, AC__BLOCK_LENT, message);
+        int error = ac__block_open(&worker->side, slot->in_block, AC__OWNER_PARENT, AC__BLOCK_LENT, message);
         message->kind = slot->in_kind;
         return error;
     }
-    *message = (struct ac_message){.kind = slot->in_kind, .count = slot->in_parts, .parts = message->few};
+    *message =
+        (struct ac_message){.kind = slot->in_kind, .count = slot->in_parts != 0, .parts = message->few};
     message->few[0] = (struct ac_view){slot->in, ac_min(slot->in_size, (uint32_t)AC_POOL_INLINE)};
     return 0;
 }
@@ -343,6 +348,10 @@ static bool finish(struct ac_worker *worker) {
     uint32_t word;
     worker->now_ns = ac_now_ns();
     slot->end_ns = worker->now_ns;
+    if (worker->pickling_ns != 0) {
+        slot->pickle_ns += worker->now_ns - worker->pickling_ns;
+        worker->pickling_ns = 0;
+    }
     int64_t ran = slot->end_ns - slot->start_ns;
     AC_KILL_POINT(FINISH_WRITTEN);
     bool done = swap_done(worker, &slot->state, &word);
@@ -373,6 +382,9 @@ int ac_worker_finish_message(struct ac_worker *worker, uint16_t kind, struct ac_
     struct ac__slot *slot = &worker->side.segment.slots[worker->current];
     slot->out_kind = kind;
     ac_store_release(&slot->out_block, message->block->offset);
+    pthread_mutex_lock(&worker->side.lock); /* before the swap: the parent may give it back at once */
+    worker->side.heap.extents[message->block->record].slot = worker->current;
+    pthread_mutex_unlock(&worker->side.lock);
     if (finish(worker)) {
         ac__block_sent(message);
     } else {
@@ -419,6 +431,41 @@ int ac_worker_finish(struct ac_worker *worker, uint16_t kind, const struct ac_pa
     return 0;
 }
 
+static bool may_give(const struct ac_worker *worker, struct ac_part first, uint32_t count,
+                     const struct ac_message *arguments) {
+    const struct ac_block *block = arguments->block;
+    const struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    return block != NULL && block->kind == AC__BLOCK_LENT && block->offset == slot->in_block &&
+           ac_load_acquire(&block->refs) == 1 && slot->items <= 1 && count > 0 && count <= arguments->count &&
+           first.size <= arguments->parts[0].size;
+}
+
+int ac_worker_give(struct ac_worker *worker, uint16_t kind, struct ac_part first, uint32_t count,
+                   struct ac_message *arguments) {
+    if (ac__side_foreign(&worker->side)) {
+        return -ECHILD;
+    }
+    if (worker->current == AC__NONE || !may_give(worker, first, count, arguments)) {
+        return -EAGAIN;
+    }
+    struct ac__slot *slot = &worker->side.segment.slots[worker->current];
+    struct ac__block_head *head = (void *)(worker->side.segment.base + slot->in_block);
+    char *at = arguments->parts[0].data;
+    memcpy(at, first.data, first.size);
+    memset(at + first.size, 0, arguments->parts[0].size - first.size);
+    head->count = count;
+    AC_KILL_POINT(GIVE_WRITTEN);
+    slot->out_kind = kind;
+    ac_store_release(&slot->out_block, slot->in_block);
+    AC_KILL_POINT(GIVE_MARKED);
+    if (finish(worker)) {
+        ac__block_sent(arguments);
+    } else {
+        ac_message_clear(arguments);
+    }
+    return 0;
+}
+
 int ac_worker_reserve(struct ac_worker *worker, const size_t *sizes, uint32_t count, struct ac_message *ret) {
     return ac__side_foreign(&worker->side) ? -ECHILD : ac__block_reserve(&worker->side, sizes, count, ret);
 }
@@ -441,6 +488,14 @@ void ac_worker_progress(struct ac_worker *worker, uint32_t items_done) {
     if (worker->current != AC__NONE && !ac__side_foreign(&worker->side)) {
         ac_store_release(&worker->side.segment.slots[worker->current].progress, items_done);
         AC_KILL_POINT(PROGRESS_WRITTEN);
+    }
+}
+
+void ac_worker_pickling(struct ac_worker *worker, int64_t since_ns, int64_t until_ns) {
+    if (until_ns == 0) {
+        worker->pickling_ns = since_ns;
+    } else if (worker->current != AC__NONE && !ac__side_foreign(&worker->side)) {
+        worker->side.segment.slots[worker->current].pickle_ns += until_ns - since_ns;
     }
 }
 

@@ -2,13 +2,14 @@
  *
  * One request and one answer at a time on a SOCK_SEQPACKET socket: SPAWN carries the segment and the options'
  * descriptors there and a pidfd back; REAP names a worker whose pidfd says it has ended, and brings its wait
- * status back. The zygote is single-threaded, waits for its parent's death (a pidfd) and its socket together,
- * and ends when either closes. Its workers hang on it by PDEATHSIG: whatever ends the parent ends the zygote,
- * and the zygote's end ends the workers, also in the middle of a task and also if the zygote itself is
- * killed. */
+ * status back; END kills one whose pidfd found no room in our table of descriptors. The zygote is
+ * single-threaded, waits for its parent's death (a pidfd) and its socket together, and ends when either
+ * closes. Its workers hang on it by PDEATHSIG: whatever ends the parent ends the zygote, and the zygote's end
+ * ends the workers, also in the middle of a task and also if the zygote itself is killed. */
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,11 +18,11 @@
 #include "os/syscalls.h"
 #include "pool/segment.h"
 
-enum request_kind { REQUEST_SPAWN = 1, REQUEST_REAP };
+enum request_kind { REQUEST_SPAWN = 1, REQUEST_REAP, REQUEST_END };
 struct request {
     uint32_t kind;
     int32_t worker;   /* SPAWN */
-    int32_t pid;      /* REAP */
+    int32_t pid;      /* REAP, END */
     uint32_t present; /* SPAWN: bit i: descriptor i of options.fds is among those sent */
 };
 struct answer {
@@ -33,7 +34,8 @@ struct answer {
 struct ac_zygote {
     int fd;
     pthread_mutex_t lock;
-    bool broken; /* an answer failed to come: what comes next may be a late one */
+    bool broken; /* an answer failed to come: what comes next may be a late one. We hang up then: a worker
+                  * that we know nothing of must not live on */
 };
 
 #define ANSWER_NS (30 * AC_NS_PER_S)
@@ -78,6 +80,7 @@ static int ask_locked(struct ac_zygote *zygote, const struct request *request, c
     ssize_t got = ac_socket_receive(zygote->fd, ret, sizeof(*ret), &fd, &room, ANSWER_NS);
     if (got != sizeof(*ret)) {
         zygote->broken = true;
+        shutdown(zygote->fd, SHUT_RDWR);
         if (got > 0 && room == 1) {
             close(fd);
         }
@@ -112,7 +115,9 @@ int ac_zygote_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned *
         return error;
     }
     if (pidfd < 0) {
-        return -EPIPE;
+        request = (struct request){.kind = REQUEST_END, .pid = answer.pid};
+        error = ask(arg, &request, NULL, 0, &answer, &pidfd);
+        return error < 0 ? error : -EMFILE;
     }
     *ret = (struct ac_spawned){.pid = answer.pid, .pidfd = pidfd};
     return 0;
@@ -184,7 +189,11 @@ static int serve_spawn(const struct serving *serving, const struct request *requ
 
 static int serve_reap(const struct serving *serving, const struct request *request) {
     struct answer answer = {.pid = request->pid, .status = -1};
-    pid_t got = ac_sys.wait4(request->pid, &answer.status, WNOHANG, NULL);
+    bool end = request->kind == REQUEST_END;
+    if (end) {
+        ac_sys.kill(request->pid, SIGKILL);
+    }
+    pid_t got = ac_sys.wait4(request->pid, &answer.status, end ? 0 : WNOHANG, NULL);
     answer.error = got == 0 ? -EAGAIN : got < 0 ? -errno : 0;
     return ac_socket_send(serving->socket, &answer, sizeof(answer), NULL, 0);
 }
@@ -206,7 +215,9 @@ static int serve_one(const struct serving *serving, struct ac_spawn *ret_spawn) 
         return serve_spawn(serving, &request, fds, count, ret_spawn);
     }
     close_all(fds, count);
-    return request.kind == REQUEST_REAP ? serve_reap(serving, &request) : -EBADMSG;
+    return request.kind == REQUEST_REAP || (request.kind == REQUEST_END && request.pid > 0)
+               ? serve_reap(serving, &request)
+               : -EBADMSG;
 }
 
 int ac_zygote_serve(int zygote_fd, pid_t parent, pid_t (*fork_fn)(void), struct ac_spawn *ret_spawn) {

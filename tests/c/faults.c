@@ -1,24 +1,36 @@
 /* faults.c - the table of system calls with a fault in it. close() is counted too but always closes: Linux
- * does so even when it answers with an error. fork() in the child goes on with the real table. */
+ * does so even when it answers with an error. The count lies in memory that forked children share; whether a
+ * process is one of those that count is asked by its pid, since a child may be made behind the table's back.
+ */
 #include "faults.h"
 
 #include <errno.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "os/syscalls.h"
 
 static struct ac_sys real;
-static bool installed;
-static unsigned long calls;
-static unsigned long fail_at;
-static int fail_with;
+static struct faults {
+    atomic_ulong calls;
+    unsigned long fail_at;
+    int fail_with;
+    pid_t owner;
+    bool children; /* they count, not the owner */
+} * faults;
 
 static bool fails(void) {
-    if (++calls != fail_at) {
+    if ((getpid() != faults->owner) != faults->children) {
         return false;
     }
-    errno = fail_with;
+    if (atomic_fetch_add(&faults->calls, 1) + 1 != faults->fail_at) {
+        return false;
+    }
+    errno = faults->fail_with;
     return true;
 }
 
@@ -57,41 +69,45 @@ FAULTY(int, setpriority, (int which, id_t who, int value), (which, who, value), 
 FAULTY(int, prlimit, (int resource, const struct rlimit *set, struct rlimit *ret), (resource, set, ret), -1)
 FAULTY(int, uname, (struct utsname * ret), (ret), -1)
 
+FAULTY(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
+FAULTY(int, ftruncate, (int fd, off_t size), (fd, size), -1)
+FAULTY(int, fcntl, (int fd, int command, int arg), (fd, command, arg), -1)
+FAULTY(int, fallocate, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size), -1)
+FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t offset), (fd, data, size, offset), -1)
+FAULTY(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags), -1)
+FAULTY(int, pidfd_send_signal, (int pidfd, int signal), (pidfd, signal), -1)
+FAULTY(int, poll, (struct pollfd * fds, nfds_t count, int timeout_ms), (fds, count, timeout_ms), -1)
+FAULTY(int, socketpair, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds), -1)
+FAULTY(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1)
+FAULTY(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), -1)
+FAULTY(int, prctl, (int option, unsigned long arg), (option, arg), -1)
+FAULTY(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set), -1)
+FAULTY(pid_t, fork, (void), (), -1)
+FAULTY(long, futex_waitv, (void *waits, unsigned count, const struct timespec *until), (waits, count, until),
+       -1)
+
+/* A wake-up of a word that is mapped does not fail. */
+static long faulty_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+    return operation != FUTEX_WAKE && fails() ? -1 : real.futex(word, operation, value, timeout);
+}
+
 static int faulty_clock_nanosleep(clockid_t clock, int flags, const struct timespec *until,
                                   struct timespec *rest) {
-    return fails() ? fail_with : real.clock_nanosleep(clock, flags, until, rest);
+    return fails() ? faults->fail_with : real.clock_nanosleep(clock, flags, until, rest);
 }
 
 static int faulty_close(int fd) {
     bool failing = fails();
     int result = real.close(fd);
     if (failing) {
-        errno = fail_with;
+        errno = faults->fail_with;
     }
     return failing ? -1 : result;
 }
 
-static pid_t faulty_fork(void) {
-    if (fails()) {
-        return -1;
-    }
-    pid_t pid = real.fork();
-    if (pid == 0) {
-        ac_sys = real;
-    }
-    return pid;
-}
-
-/* unlink, kill and wait4 are clean-up: failing them would only prove that what cannot be removed stays. */
-void ac_sys_fail_at(unsigned long n, int error) {
-    if (!installed) {
-        real = ac_sys;
-        installed = true;
-    }
-    calls = 0;
-    fail_at = n;
-    fail_with = error;
-    ac_sys = real;
+/* unlink, munmap, kill and wait4 are clean-up: failing them would only prove that what cannot be removed
+ * stays. */
+static void install(void) {
     ac_sys.openat = faulty_openat;
     ac_sys.opendir = faulty_opendir;
     ac_sys.close = faulty_close;
@@ -117,12 +133,53 @@ void ac_sys_fail_at(unsigned long n, int error) {
     ac_sys.setpriority = faulty_setpriority;
     ac_sys.prlimit = faulty_prlimit;
     ac_sys.uname = faulty_uname;
+    ac_sys.futex = faulty_futex;
+    ac_sys.futex_waitv = faulty_futex_waitv;
+    ac_sys.memfd_create = faulty_memfd_create;
+    ac_sys.ftruncate = faulty_ftruncate;
+    ac_sys.fcntl = faulty_fcntl;
+    ac_sys.fallocate = faulty_fallocate;
+    ac_sys.pwrite = faulty_pwrite;
+    ac_sys.pidfd_open = faulty_pidfd_open;
+    ac_sys.pidfd_send_signal = faulty_pidfd_send_signal;
+    ac_sys.poll = faulty_poll;
+    ac_sys.socketpair = faulty_socketpair;
+    ac_sys.sendmsg = faulty_sendmsg;
+    ac_sys.recvmsg = faulty_recvmsg;
+    ac_sys.prctl = faulty_prctl;
+    ac_sys.sched_setaffinity = faulty_sched_setaffinity;
+}
+
+static void arm(unsigned long n, int error, bool children) {
+    if (faults == NULL) {
+        faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (faults == MAP_FAILED) {
+            abort();
+        }
+        real = ac_sys;
+    }
+    ac_sys = real;
+    atomic_store(&faults->calls, 0);
+    faults->fail_at = n;
+    faults->fail_with = error;
+    faults->owner = getpid();
+    faults->children = children;
+    install();
+}
+
+void ac_sys_fail_at(unsigned long n, int error) {
+    arm(n, error, false);
+}
+
+void ac_sys_fail_children_at(unsigned long n, int error) {
+    arm(n, error, true);
 }
 
 unsigned long ac_sys_calls(void) {
-    if (installed) {
-        ac_sys = real;
+    if (faults == NULL) {
+        return 0;
     }
-    fail_at = 0;
-    return calls;
+    ac_sys = real;
+    faults->fail_at = 0;
+    return atomic_load(&faults->calls);
 }

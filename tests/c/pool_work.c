@@ -1,10 +1,13 @@
 /* pool_work.c - see pool_work.h. */
 #include "pool_work.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,6 +79,14 @@ static int make(struct ac_worker *worker, uint64_t size) {
     }
     memset(message.parts[0].data, 0x5a, sizes[0]);
     return ac_worker_finish_message(worker, 7, &message);
+}
+
+static int reserve(struct ac_worker *worker, uint64_t size) {
+    struct ac_message message = {0};
+    size_t sizes[1] = {(size_t)size};
+    int error = ac_worker_reserve(worker, sizes, 1, &message);
+    ac_message_clear(&message);
+    return error < 0 ? error : answer(worker, "", 0);
 }
 
 static int items(struct ac_worker *worker, const struct ac_task_in *task, uint32_t crash_at) {
@@ -162,6 +173,20 @@ static int keep(struct ac_worker *worker, const struct ac_task_in *task) {
     return answer(worker, "kept", 4);
 }
 
+static int give(struct ac_worker *worker, struct ac_task_in *task, uint64_t which) {
+    struct ac__side *side = (struct ac__side *)worker;
+    struct ac_message *message = &task->message;
+    struct ac_view *last = &message->parts[message->count - 1];
+    ((unsigned char *)last->data)[last->size - 1]++;
+    if (message->block != NULL && which != 0) {
+        struct ac__block_head *head = (void *)(side->segment.base + message->block->offset);
+        head->size = which == 1 ? head->size + (1 << 16) : head->size;
+    }
+    uint32_t count = which == 2 ? 1 : message->count;
+    int error = ac_worker_give(worker, 9, (struct ac_part){"given", 5}, count, message);
+    return error == -EAGAIN ? answer(worker, "kept", 4) : error;
+}
+
 static int spin(struct ac_worker *worker, int64_t ns) {
     int64_t until = ac_thread_cpu_ns() + ns;
     while (ac_thread_cpu_ns() < until) {
@@ -169,7 +194,7 @@ static int spin(struct ac_worker *worker, int64_t ns) {
     return answer(worker, "", 0);
 }
 
-static int work(struct ac_worker *worker, const struct ac_task_in *task) {
+static int work(struct ac_worker *worker, struct ac_task_in *task) {
     struct ac_message message = {0};
     uint64_t value = number(task);
     switch ((enum work)task->message.kind) {
@@ -187,9 +212,11 @@ static int work(struct ac_worker *worker, const struct ac_task_in *task) {
         raise(SIGKILL);
         return 0;
     case WORK_BAD_RESULT: return bad_result(worker, value);
+    case WORK_GIVE: return give(worker, task, value);
     case WORK_SPIN: return spin(worker, (int64_t)value);
     case WORK_CONFIG: return shared(worker, ac_worker_config(worker, &message), &message);
     case WORK_SHARED: return shared(worker, ac_worker_shared(worker, value, &message), &message);
+    case WORK_RESERVE: return reserve(worker, value);
     }
     return answer(worker, "?", 1);
 }
@@ -198,7 +225,12 @@ int work_main(const struct ac_spawn *spawn, void *arg) {
     ac_memory_fail_at(0); /* faults are for the parent */
     struct ac_worker *worker;
     struct ac_task_in task;
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
     (void)arg;
+    for (size_t i = 0; i < AC_COUNT(crashes);
+         i++) { /* cmocka's handlers would go on with the parent's test here */
+        signal(crashes[i], SIG_DFL);
+    }
     if (ac_worker_attach(spawn, &worker) < 0) {
         return 3;
     }
@@ -232,6 +264,7 @@ struct ac_pool *work_pool_with(int workers, struct ac_pool_options options) {
         options.reap = ac_fork_reap;
         options.spawn_arg = &forks;
     }
+    options.capacity = options.capacity != 0 ? options.capacity : WORK_CAPACITY;
     assert_int_equal(ac_pool_create(&options, &pool), 0);
     assert_int_equal(ac_pool_start(pool, workers), 0);
     return pool;
@@ -302,4 +335,60 @@ void work_wait_idle(struct ac_pool *pool, int workers) {
         nap(AC_NS_PER_MS);
     }
     fail_msg("the workers did not come to rest");
+}
+
+/* --- Nothing is left */
+static int count_fds(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static int count_segments(void) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[600];
+    int count = 0;
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        count += strstr(line, "/memfd:allcores") != NULL;
+    }
+    fclose(maps);
+    return count;
+}
+
+void work_ledger_open(struct work_ledger *ledger) {
+    *ledger = (struct work_ledger){.fds = count_fds(), .segments = count_segments()};
+}
+
+void work_ledger_close(const struct work_ledger *ledger) {
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(count_fds(), ledger->fds);
+    assert_int_equal(count_segments(), ledger->segments);
+}
+
+/* --- The zygote */
+struct ac_pool_options work_zygote_start(struct work_zygote *ret) {
+    int mine = -1;
+    int its = -1;
+    assert_int_equal(ac_zygote_socketpair(&mine, &its), 0);
+    ret->pid = fork();
+    if (ret->pid == 0) {
+        struct ac_spawn spawn;
+        close(mine);
+        int got = ac_zygote_serve(its, 0, NULL, &spawn);
+        _exit(got == 1 ? work_main(&spawn, NULL) : got == 0 ? 0 : 9);
+    }
+    close(its);
+    assert_int_equal(ac_zygote_open(mine, &ret->zygote), 0);
+    return (struct ac_pool_options){
+        .spawn = ac_zygote_spawn, .reap = ac_zygote_reap, .spawn_arg = ret->zygote, .respawn = true};
+}
+
+void work_zygote_stop(struct work_zygote *zygote) {
+    int status = -1;
+    ac_zygote_free(zygote->zygote);
+    assert_int_equal(waitpid(zygote->pid, &status, 0), zygote->pid);
+    assert_int_equal(status, 0);
 }

@@ -27,7 +27,28 @@ enum work {
     WORK_SPIN,       /* part 0: int64_t ns of CPU */
     WORK_CONFIG,     /* answer what the parent has set as the configuration */
     WORK_SHARED,     /* part 0: uint64_t key: answer that shared message */
+    WORK_GIVE,       /* part 0 ("given" on the way back): uint64_t: 1: a head that says too much, 2: only
+                      * the first part; adds 1 to the last byte; answers with the block, "kept" where it cannot */
+    WORK_RESERVE,    /* part 0: uint64_t size: take so much room and give it back; then answers nothing */
 };
+
+#if defined(__SANITIZE_THREAD__)
+#define WORK_TSAN 1
+#elif defined(__has_feature)
+#define WORK_TSAN __has_feature(thread_sanitizer)
+#else
+#define WORK_TSAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define WORK_ASAN 1
+#elif defined(__has_feature)
+#define WORK_ASAN __has_feature(address_sanitizer)
+#else
+#define WORK_ASAN 0
+#endif
+
+/* TSan leaves a program little more than a terabyte in all. 0: the engine's own choice. */
+#define WORK_CAPACITY (WORK_TSAN ? UINT64_C(8) << 30 : 0)
 
 /* The loop of a worker; fits struct ac_fork. */
 int work_main(const struct ac_spawn *spawn, void *arg);
@@ -43,5 +64,20 @@ size_t work_result(struct ac_pool *pool, uint64_t ticket, void *buffer, size_t s
 enum ac_task_state work_outcome(struct ac_pool *pool, uint64_t ticket);
 void work_valid(struct ac_pool *pool);
 void work_wait_idle(struct ac_pool *pool, int workers);
+
+/* What this process has of the world before a case; afterwards it must have that again, and no children. */
+struct work_ledger {
+    int fds, segments;
+};
+void work_ledger_open(struct work_ledger *ledger);
+void work_ledger_close(const struct work_ledger *ledger);
+
+/* A zygote forked from here, and options for pools whose workers it forks. stop: it ends by itself then. */
+struct work_zygote {
+    struct ac_zygote *zygote;
+    pid_t pid;
+};
+struct ac_pool_options work_zygote_start(struct work_zygote *ret);
+void work_zygote_stop(struct work_zygote *zygote);
 
 #endif

@@ -97,6 +97,72 @@ static void test_parts(void **state) {
     ac_pool_free(pool);
 }
 
+/* What came of WORK_GIVE with `size` bytes of `fill` behind the number. */
+static void give(struct ac_pool *pool, uint64_t which, unsigned char *bytes, size_t size,
+                 struct ac_result *ret) {
+    struct ac_part parts[2] = {{&which, sizeof(which)}, {bytes, size}};
+    struct ac_task_out out = {.kind = WORK_GIVE, .count = 2, .parts = parts, .items = 1};
+    uint64_t ticket;
+    assert_int_equal(ac_pool_submit(pool, &out, &ticket), 0);
+    assert_int_equal(ac_pool_wait(pool, ticket, 20 * AC_NS_PER_S), 0);
+    assert_int_equal(ac_pool_take(pool, ticket, ret), 0);
+    assert_int_equal(ac_pool_release(pool, ticket), 0);
+}
+
+static void test_given_back(void **state) {
+    struct ac_pool *pool = work_pool(1, true);
+    static unsigned char bytes[300000];
+    struct ac_result first, second, third;
+    (void)state;
+    memset(bytes, 7, sizeof(bytes));
+    give(pool, 0, bytes, sizeof(bytes), &first);
+    assert_int_equal(first.message.count, 2);
+    assert_int_equal(first.message.kind, 9);
+    assert_int_equal(first.message.parts[0].size, sizeof(uint64_t)); /* as it was, zeros behind */
+    assert_memory_equal(first.message.parts[0].data, "given\0\0", 8);
+    give(pool, 0, bytes, sizeof(bytes), &second); /* does not get the first one's memory */
+    unsigned char *back = first.message.parts[1].data;
+    assert_true(back != second.message.parts[1].data);
+    assert_memory_equal(back, bytes, sizeof(bytes) - 1);
+    assert_int_equal(back[sizeof(bytes) - 1], 8);
+    uint64_t place = (uintptr_t)back;
+    work_valid(pool);
+    ac_message_clear(&first.message);
+    give(pool, 0, bytes, sizeof(bytes), &third); /* but this one does */
+    assert_int_equal((uintptr_t)third.message.parts[1].data, place);
+    ac_pool_kill(pool, -1, SIGKILL); /* it is no longer the worker's */
+    work_result(pool, work_submit(pool, WORK_SUM, "a", 1), NULL, 0);
+    assert_memory_equal(third.message.parts[1].data, bytes, sizeof(bytes) - 1);
+    ac_message_clear(&third.message);
+    ac_message_clear(&second.message);
+    give(pool, 2, bytes, sizeof(bytes), &first);
+    assert_int_equal(first.message.count, 1);
+    ac_message_clear(&first.message);
+    give(pool, 1, bytes, sizeof(bytes), &first);
+    assert_int_equal(first.state, AC_TASK_CORRUPT);
+    work_valid(pool);
+    ac_pool_free(pool);
+}
+
+/* Not where somebody there still looks at it, nor where it lies in the slot, nor of several items. */
+static void test_not_given_back(void **state) {
+    struct ac_pool *pool = work_pool(1, true);
+    static unsigned char bytes[300000];
+    uint64_t zero = 0;
+    struct ac_part parts[2] = {{&zero, sizeof(zero)}, {bytes, sizeof(bytes)}};
+    struct ac_task_out out = {.kind = WORK_GIVE, .count = 2, .parts = parts, .items = 2};
+    uint64_t ticket;
+    char text[5] = {0};
+    (void)state;
+    assert_int_equal(ac_pool_submit(pool, &out, &ticket), 0);
+    assert_int_equal(work_result(pool, ticket, text, 4), 4);
+    assert_string_equal(text, "kept");
+    assert_int_equal(work_result(pool, work_submit(pool, WORK_GIVE, &zero, sizeof(zero)), text, 4), 4);
+    assert_string_equal(text, "kept");
+    work_valid(pool);
+    ac_pool_free(pool);
+}
+
 static void test_in_place(void **state) {
     struct ac_pool *pool = work_pool(1, true);
     struct ac_message message;
@@ -440,15 +506,16 @@ static void test_user_fork(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),          cmocka_unit_test(test_many),
-        cmocka_unit_test(test_parts),         cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_large),         cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_release_early), cmocka_unit_test(test_crashes),
-        cmocka_unit_test(test_items),         cmocka_unit_test(test_kept_arguments),
-        cmocka_unit_test(test_views_outlive), cmocka_unit_test(test_notify),
-        cmocka_unit_test(test_leave),         cmocka_unit_test(test_break),
-        cmocka_unit_test(test_no_workers),    cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_bad_results),   cmocka_unit_test(test_user_fork),
+        cmocka_unit_test(test_echo),           cmocka_unit_test(test_many),
+        cmocka_unit_test(test_parts),          cmocka_unit_test(test_given_back),
+        cmocka_unit_test(test_not_given_back), cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_large),          cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_release_early),  cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_items),          cmocka_unit_test(test_kept_arguments),
+        cmocka_unit_test(test_views_outlive),  cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_leave),          cmocka_unit_test(test_break),
+        cmocka_unit_test(test_no_workers),     cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_bad_results),    cmocka_unit_test(test_user_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as cf
+import multiprocessing
 import operator
 import os
 import sys
 import threading
 import time
 import unittest
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from allcores import Future, ProcessPoolExecutor
 from common import Case, wait_until
@@ -27,6 +30,39 @@ def nap(seconds: float, value: object = None) -> object:
 def slow_pid(_: int) -> int:
     time.sleep(0.005)
     return os.getpid()
+
+
+def keep_shared(*things: Any) -> None:
+    sys.shared = things  # type: ignore[attr-defined]
+
+
+def count_up(_: int) -> None:
+    lock, value, _ = sys.shared  # type: ignore[attr-defined]
+    with lock:
+        value.value += 1
+
+
+def send_back(text: str) -> None:
+    sys.shared[2].put(text)  # type: ignore[attr-defined]
+
+
+def send_on(connection: Any, text: str) -> None:
+    connection.send(text)
+    connection.close()
+
+
+class SlowToPickle:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __reduce__(self) -> Any:
+        time.sleep(self.seconds)
+        return SlowToPickle, (0,)
+
+
+class SlowToUnpickle(SlowToPickle):
+    def __reduce__(self) -> Any:
+        return nap, (self.seconds, 1)
 
 
 class CannotUnpickle(Exception):
@@ -66,6 +102,11 @@ class Submit(Case):
     def test_keyword_arguments(self) -> None:
         self.assertEqual(self.pool.submit(dict, a=1, b=[2]).result(), {"a": 1, "b": [2]})
         self.assertEqual(self.pool.submit(int, "ff", base=16).result(), 255)
+
+    def test_what_multiprocessing_knows_to_pickle(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        self.pool.submit(send_on, theirs, "hello").result()
+        self.assertEqual(ours.recv(), "hello")
 
     def test_an_exception_carries_the_workers_traceback(self) -> None:
         with self.assertRaisesRegex(ValueError, "deep down") as caught:
@@ -150,6 +191,21 @@ class Submit(Case):
         stats = self.pool.stats()
         self.assertEqual((stats["submitted"], stats["done"]), (4, 4))
         self.assertGreaterEqual(stats["run_ns"], 40_000_000)
+
+    def test_stats_say_what_dominated(self) -> None:
+        with ProcessPoolExecutor(1) as pool:
+            self.assertIsNone(pool.stats()["dominant"])
+            pool.submit(nap, 0.3).result()
+            self.assertEqual(pool.stats()["dominant"], "run")
+            self.assertLess(pool.stats()["pickle_ns"], 300_000_000)
+            for slow in (SlowToPickle(0.3), SlowToUnpickle(0.3)):
+                pool.submit(id, slow).result()
+            self.assertGreaterEqual(pool.stats()["pickle_ns"], 600_000_000)
+            self.assertEqual(pool.stats()["dominant"], "pickle")
+            future = pool.submit(nap, 0.01)
+            time.sleep(1.5)
+            future.result()
+            self.assertEqual(pool.stats()["dominant"], "return")
 
 
 class Map(Case):
@@ -237,9 +293,21 @@ class Pool(Case):
         with ProcessPoolExecutor(1, initializer=sys.setrecursionlimit, initargs=(4321,)) as pool:
             self.assertEqual(pool.submit(sys.getrecursionlimit).result(), 4321)
         pool = ProcessPoolExecutor(1, initializer=fail, initargs=(ValueError, "no"))
-        with self.assertRaisesRegex(cf.process.BrokenProcessPool, "initializer"):
+        with self.assertRaisesRegex(BrokenProcessPool, "initializer"):
             pool.submit(abs, 1).result()
         pool.shutdown()
+
+    def test_shared_things_of_the_default_context_reach_the_workers(self) -> None:
+        things: tuple[Any, ...] = (
+            multiprocessing.Lock(),
+            multiprocessing.Value("i", 0),
+            multiprocessing.Queue(),
+        )
+        with ProcessPoolExecutor(2, initializer=keep_shared, initargs=things) as pool:
+            list(pool.map(count_up, range(200)))
+            pool.submit(send_back, "here").result()
+        self.assertEqual(things[1].value, 200)
+        self.assertEqual(things[2].get(timeout=10), "here")
 
     def test_max_tasks_per_child(self) -> None:
         with ProcessPoolExecutor(1, max_tasks_per_child=3) as pool:
@@ -268,7 +336,7 @@ class Pool(Case):
             wait_until(lambda: sum(one.running() for one in futures) == 2)
             getattr(pool, method)()
             for future in futures:
-                with self.assertRaises((cf.process.BrokenProcessPool, cf.CancelledError)):
+                with self.assertRaises((BrokenProcessPool, cf.CancelledError)):
                     future.result(timeout=20)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import array
 import gc
 import hashlib
+import mmap
 import operator
 import os
+import pickle
+import sys
 import unittest
+from pathlib import Path
 
 from allcores import ProcessPoolExecutor
 from common import Case, wait_until
@@ -18,6 +22,21 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 SIZE = 4 << 20
+MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+
+
+def available() -> int:
+    """Bytes of memory that this process may still have, its memory cgroup's limit counted."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    for limit in (
+        Path("/sys/fs/cgroup").glob("memory*/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup").glob("memory.max"),
+    ):
+        for file in limit:
+            text = file.read_text().strip()
+            free = min(free, int(text)) if text.isdigit() else free
+    return free
 
 
 def digest(data: object) -> str:
@@ -66,6 +85,70 @@ class Buffers(Case):
         self.assertTrue((both[2]["deep"][0] == source * 2).all())
         fortran = numpy.asfortranarray(source)
         self.assertTrue((self.pool.submit(operator.itemgetter(0), [fortran]).result() == fortran).all())
+
+    @unittest.skipIf(numpy is None, "numpy is not here")
+    def test_an_argument_that_is_returned(self) -> None:
+        source = numpy.arange(1 << 20, dtype="f8")
+
+        def changed(a: object) -> object:
+            a += 1  # type: ignore[operator]
+            return a
+
+        def kept(a: object) -> object:
+            sys.kept = a  # type: ignore[attr-defined]
+            return a
+
+        def change_kept() -> None:
+            sys.kept[:] = -1  # type: ignore[attr-defined]
+
+        with ProcessPoolExecutor(1) as pool:
+            back = [pool.submit(changed, source).result() for _ in range(3)]
+            for array in back:
+                self.assertTrue((array == source + 1).all())
+            self.assertIs(type(pool.submit(changed, source[:10]).result()), type(source))
+            seen = pool.submit(kept, source).result()
+            pool.submit(change_kept).result()  # what a task has returned is no longer the worker's to change
+            self.assertTrue((seen == source).all())
+            size = pool.stats()["segment_bytes"]
+            for _ in range(20):
+                array = pool.submit(changed, array).result()
+            self.assertTrue((array == source + 21).all())
+            self.assertLess(pool.stats()["segment_bytes"], size + 3 * source.nbytes)
+
+    @unittest.skipUnless("ALLCORES_LONG" in os.environ, "one of the long ones: tests/test_pool.py")
+    @unittest.skipIf(available() < 10 << 30, "this machine has no 10 GiB to spare")
+    def test_four_gigabytes(self) -> None:
+        size = (4 << 30) + 5
+        data = mmap.mmap(-1, size)  # only the pages that are written take memory
+        places = (0, 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, size - 1)
+        for number, place in enumerate(places):
+            data[place] = number + 1
+
+        def seen(view: memoryview) -> list[int]:
+            return [view[place] for place in places]
+
+        def made() -> memoryview:
+            made = mmap.mmap(-1, size)
+            for number, place in enumerate(places):
+                made[place] = number + 1
+            return memoryview(made)
+
+        with ProcessPoolExecutor(1) as pool:
+            self.assertEqual(pool.submit(seen, memoryview(data)).result(), list(range(1, 8)))
+            data.close()
+            back = pool.submit(made).result()
+            self.assertEqual((len(back), seen(back)), (size, list(range(1, 8))))
+
+    def test_more_than_the_machine_has_is_refused(self) -> None:
+        class Huge:
+            def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+                return bytes, (pickle.PickleBuffer(view),)
+
+        data = mmap.mmap(-1, 1 << 42, flags=mmap.MAP_PRIVATE | MAP_NORESERVE)
+        view = memoryview(data)
+        with self.assertRaises(MemoryError):
+            self.pool.submit(len, Huge()).result()
+        self.assertEqual(self.pool.submit(abs, -1).result(), 1)
 
     @unittest.skipIf(numpy is None, "numpy is not here")
     def test_a_result_outlives_its_pool_and_worker(self) -> None:

@@ -81,6 +81,46 @@ class Workers(Case):
             self.pool.submit(eat).result(timeout=30)
         self.assertEqual(self.pool.submit(abs, -1).result(timeout=30), 1)
 
+    def test_a_full_memory_cgroup(self) -> None:
+        """The kernel kills the worker whose group is full; the others' tasks are none the worse."""
+        procs = self.memory_cgroup(64 << 20)
+
+        def eat() -> int:
+            Path(procs).write_text(str(os.getpid()))
+            held = bytearray(b"x") * (24 << 20)
+            time.sleep(2.5)  # the pool looks at the memory of workers that run for long, once a second
+            return sum(held * 64)
+
+        future = self.pool.submit(eat)
+        others = [self.pool.submit(abs, -i) for i in range(100)]
+        with self.assertRaisesRegex(
+            WorkerDied, "memory had run out, and the kernel killed it .*held [0-9]+ MiB"
+        ) as caught:
+            future.result(timeout=60)
+        self.assertEqual(caught.exception.signal, signal.SIGKILL)
+        self.assertGreater(caught.exception.rss_bytes or 0, 16 << 20)
+        self.assertEqual([one.result(timeout=30) for one in others], list(range(100)))
+
+    def memory_cgroup(self, limit: int) -> str:
+        """The file that takes the pids of a new group's processes; skips where this user may not make one."""
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = {names: path for _, names, path in (line.split(":", 2) for line in lines)}
+        for base, path, file in (
+            ("memory", own.get("memory", "/"), "memory.limit_in_bytes"),
+            ("", own.get("", "/"), "memory.max"),
+            ("unified", own.get("", "/"), "memory.max"),
+        ):
+            group = Path("/sys/fs/cgroup", base, path.strip("/"), f"allcores-test-{os.getpid()}")
+            try:
+                group.mkdir()
+                self.addCleanup(group.rmdir)
+                (group / file).write_text(str(limit))
+            except OSError:
+                continue
+            self.addCleanup(self.pool.shutdown)  # its workers go before the group
+            return str(group / "cgroup.procs")
+        self.skipTest("no memory cgroup can be made here")
+
     def test_break(self) -> None:
         pool = ProcessPoolExecutor(2, on_crash="break")
         futures = [pool.submit(time.sleep, 30) for _ in range(4)]

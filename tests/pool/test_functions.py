@@ -111,6 +111,27 @@ class Main(Case):
             )
             self.assertEqual(done.stdout.strip(), "2")
 
+    def test_a_notebooks_cell_that_is_run_again(self) -> None:
+        text = """
+import allcores
+CELL = '''
+FACTOR = %d
+class Box:
+    size = FACTOR
+    def __init__(self, n): self.n = n
+def helper(x): return x * FACTOR
+def work(x): return helper(x), Box(x), Box.size
+'''
+with allcores.ProcessPoolExecutor(1) as pool:
+    for factor in (2, 3, 2):
+        exec(compile(CELL % factor, f"<cell {factor}>", "exec"))
+        product, box, size = pool.submit(work, 5).result()
+        print(product, type(box) is Box, box.n, size, list(pool.map(helper, range(3))))
+"""
+        done = self.run_script(text)
+        lines = [f"{5 * n} True 5 {n} [0, {n}, {2 * n}]" for n in (2, 3, 2)]
+        self.assertEqual(done.stdout.splitlines(), lines)
+
     def test_surroundings_are_the_parents(self) -> None:
         (self.directory / "lib").mkdir()
         (self.directory / "lib" / "only_here.py").write_text("def f(): return 'found'\n")

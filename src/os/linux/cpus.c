@@ -17,7 +17,8 @@ static int online_cpus(const char *root, cpu_set_t *ret) {
         ac__parse_cpu_list(text, ret);
     }
     if (CPU_COUNT(ret) == 0) { /* no /sys in some sandboxes */
-        for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN) && cpu < CPU_SETSIZE; cpu++) {
+        long count = sysconf(_SC_NPROCESSORS_ONLN);
+        for (long cpu = 0; cpu < count && cpu < CPU_SETSIZE; cpu++) {
             CPU_SET((size_t)cpu, ret);
         }
     }

@@ -6,6 +6,7 @@
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include "os/shared.h"
 #include "os/syscalls.h"
@@ -13,6 +14,11 @@
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 int ac_memfd_create(const char *name, uint64_t size, int *ret_fd) {
+    struct rlimit limit;
+    if (ac_sys.prlimit(RLIMIT_FSIZE, NULL, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        size > limit.rlim_cur) {
+        return -EFBIG; /* ftruncate would kill us for it (SIGXFSZ) */
+    }
     int fd = ac_sys.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
         return -errno;
@@ -76,6 +82,11 @@ int ac_memfd_write(int fd, uint64_t offset, const void *data, size_t size) {
         size -= (size_t)put;
     }
     return 0;
+}
+
+uint64_t ac_memory_total(void) {
+    struct sysinfo info;
+    return sysinfo(&info) == 0 ? ((uint64_t)info.totalram + info.totalswap) * info.mem_unit : UINT64_MAX;
 }
 
 int64_t ac_memfd_used(int fd) {

@@ -70,3 +70,19 @@ int ac_die_with_parent(pid_t parent) {
     }
     return getppid() == parent ? 0 : -ESRCH; /* asked after: a death in between has sent no signal */
 }
+
+int64_t ac_process_rss(pid_t pid) {
+    char path[32];
+    char text[256];
+    long long pages = -1;
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    bool read = ac__read_small(path, text, sizeof(text)) >= 0 && sscanf(text, "%*s %lld", &pages) == 1;
+    return read && pages >= 0 ? (int64_t)pages * sysconf(_SC_PAGESIZE) : -1;
+}
+
+int64_t ac_oom_kills(void) {
+    char text[16384];
+    const char *line =
+        ac__read_small("/proc/vmstat", text, sizeof(text)) < 0 ? NULL : strstr(text, "\noom_kill ");
+    return line != NULL ? strtoll(line + strlen("\noom_kill "), NULL, 10) : -1;
+}

@@ -63,7 +63,12 @@ static void take_fds(struct msghdr *message, int *fds, size_t *n_fds) {
 
 static int wait_readable(int fd, int64_t timeout_ns) {
     struct pollfd poll = {.fd = fd, .events = POLLIN};
-    int got = ac_sys.poll(&poll, 1, (int)((timeout_ns + AC_NS_PER_MS - 1) / AC_NS_PER_MS));
+    int64_t until = ac_now_ns() + timeout_ns;
+    int got;
+    do { /* a signal costs the caller nothing: it cannot tell whether an answer is still to come */
+        int64_t left_ns = ac_max(until - ac_now_ns(), (int64_t)0);
+        got = ac_sys.poll(&poll, 1, (int)((left_ns + AC_NS_PER_MS - 1) / AC_NS_PER_MS));
+    } while (got < 0 && errno == EINTR);
     return got < 0 ? -errno : got == 0 ? -ETIMEDOUT : 0;
 }
 
