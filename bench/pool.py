@@ -78,6 +78,7 @@ def tasks(pool: Package, times: int) -> list[Row]:
     trips = measure(pool, times, "round_trip")
     maps = measure(pool, times, "maps")
     completion = measure(pool, times, "completion")
+    threads = measure(pool, times, "threads")
     worker = ours(trips["sparse worker us"])
     return [
         speed_up("20,000 no-ops in flight, ints and strings", submit["atoms"], 100),
@@ -87,6 +88,8 @@ def tasks(pool: Package, times: int) -> list[Row]:
         Row("pool: CPU of the worker for one of those", "at most 20 us", f"{worker:.1f} us", worker <= 20),
         speed_up("map of a no-op over 1e6 ints, standard chunksize 1000", maps["ints"], 6),
         speed_up("map of a no-op over 1e5 small dicts", maps["dicts"], 3),
+        speed_up("ThreadPoolExecutor: 20,000 no-ops in flight", threads["submit"], 5),
+        speed_up("ThreadPoolExecutor: map of 20,000 no-ops", threads["map"], 5),
         speed_up("as_completed over 10,000 no-ops", completion["as_completed"], 10),
         speed_up("asyncio: run_in_executor, gather of 10,000", completion["asyncio"], 4),
     ]

@@ -308,6 +308,21 @@ def death(times: int) -> Pairs:
     return {"2 GB": found}
 
 
+def threads(times: int) -> Pairs:
+    """Our ThreadPoolExecutor beside the standard one."""
+    found: Pairs = {"submit": [], "map": []}
+    jobs: dict[str, Callable[[Any], object]] = {
+        "submit": in_flight(list(range(20_000))),
+        "map": lambda pool: list(pool.map(same, range(20_000))),
+    }
+    with cf.ThreadPoolExecutor(4) as a, allcores.ThreadPoolExecutor(4) as b:
+        for name, job in jobs.items():
+            job(a)
+            job(b)
+            found[name] = [[timed(job, a), timed(job, b)] for _ in range(times)]
+    return found
+
+
 def load(times: int) -> Pairs:
     """Just tasks, for strace: the number of them is the argument behind the measure's name."""
     with ours() as pool:
@@ -317,7 +332,20 @@ def load(times: int) -> Pairs:
 
 MEASURES: dict[str, Callable[[int], Pairs]] = {
     one.__name__: one
-    for one in (submit, round_trip, maps, arrays, completion, starts, memory, chunks, idle, death, load)
+    for one in (
+        submit,
+        round_trip,
+        maps,
+        arrays,
+        completion,
+        starts,
+        memory,
+        chunks,
+        idle,
+        death,
+        threads,
+        load,
+    )
 }
 
 

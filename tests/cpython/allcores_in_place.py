@@ -1,8 +1,9 @@
-"""Puts our pool in the place of the standard one. A .pth file of the suite's environment imports this in every
+"""Puts our pools in the place of the standard ones. A .pth file of the suite's environment imports this in every
 interpreter that starts there, before any test can."""
 
 import concurrent.futures
 import concurrent.futures.process
+import concurrent.futures.thread
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ class ProcessPoolExecutor(allcores.ProcessPoolExecutor):
         super().__init__(*args, on_crash="break", **kwargs)
 
 
-for module in (concurrent.futures, concurrent.futures.process):
-    vars(module)["ProcessPoolExecutor"] = ProcessPoolExecutor
+vars(concurrent.futures)["ProcessPoolExecutor"] = ProcessPoolExecutor
+vars(concurrent.futures.process)["ProcessPoolExecutor"] = ProcessPoolExecutor
+vars(concurrent.futures)["ThreadPoolExecutor"] = allcores.ThreadPoolExecutor
+vars(concurrent.futures.thread)["ThreadPoolExecutor"] = allcores.ThreadPoolExecutor
 sys.path.insert(0, str(Path(__file__).parent))  # where 3.13's suite is, for 3.12

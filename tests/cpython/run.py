@@ -1,5 +1,5 @@
-"""Runs the process pool's cases of CPython's test_concurrent_futures: python run.py OUTPUT CONTEXT [name part], where
-CONTEXT is Fork, Spawn or Forkserver. Writes JSON, {case: "ok" | "skipped: why" | "failed: traceback"}."""
+"""Runs the pools' cases of CPython's test_concurrent_futures: python run.py OUTPUT CONTEXT [name part], where
+CONTEXT is Fork, Spawn, Forkserver or Thread. Writes JSON, {case: "ok" | "skipped: why" | "failed: traceback"}."""
 
 import faulthandler
 import importlib
@@ -26,10 +26,13 @@ def modules() -> Iterator[ModuleType]:
 
 
 def cases(module: ModuleType, context: str) -> Iterator[unittest.TestCase]:
-    """Those whose class has the process pool with this start method, or whose method is for it."""
+    """Those whose class has the process pool with this start method, or whose method is for it; or the threads'."""
+    wanted = f"ProcessPool{context}(?!server)|.*ResourcesTest.test_{context.lower()}$"
+    if context == "Thread":
+        wanted = "ThreadPool"
     for test in flat(unittest.defaultTestLoader.loadTestsFromModule(module)):
         named = ".".join(test.id().split(".")[-2:])
-        if re.match(f"ProcessPool{context}(?!server)|.*ResourcesTest.test_{context.lower()}$", named):
+        if re.match(wanted, named):
             yield test
 
 

@@ -1,4 +1,4 @@
-"""ThreadPoolExecutor, beyond what CPython's own cases (tests/cpython_threads.py) ask."""
+"""ThreadPoolExecutor, beyond what CPython's own cases (tests/test_cpython.py) ask."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import concurrent.futures
 import gc
 import threading
 import unittest
+from collections.abc import Iterator
 
 import allcores
 
@@ -33,9 +34,15 @@ class Threads(unittest.TestCase):
         self.assertEqual(seen, [True] * 4)
 
     def test_future_that_is_pending_is_cancelled_and_one_that_runs_is_not(self) -> None:
-        gate, begun, ran = threading.Event(), threading.Event(), []
+        gate, begun = threading.Event(), threading.Event()
+        ran: list[int] = []
+
+        def block() -> None:
+            begun.set()
+            gate.wait(30)
+
         with allcores.ThreadPoolExecutor(1) as pool:
-            first = pool.submit(lambda: (begun.set(), gate.wait(30)))
+            first = pool.submit(block)
             second = pool.submit(ran.append, 1)
             begun.wait(30)
             self.assertEqual((first.cancel(), second.cancel()), (False, True))
@@ -53,8 +60,14 @@ class Threads(unittest.TestCase):
         self.assertEqual(future.result(), "ours")
 
     def test_buffersize_bounds_what_is_taken(self) -> None:
-        taken = []
-        rows = (taken.append(i) or i for i in range(100))
+        taken: list[int] = []
+
+        def read() -> Iterator[int]:
+            for i in range(100):
+                taken.append(i)
+                yield i
+
+        rows = read()
         with allcores.ThreadPoolExecutor(2) as pool:
             results = pool.map(abs, rows, buffersize=3)
             self.assertEqual(len(taken), 3)
