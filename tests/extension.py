@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -60,7 +61,8 @@ def package_for(python: Interpreter) -> Package:
         raise RuntimeError(
             f"{python.root}{include}/Python.h is missing: tests need the headers of Python {python.name}"
         )
-    where = Path(python.root) / "tmp" / "allcores-ext" if python.root else ROOT / "build" / "ext"
+    here = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]  # checkouts share a root
+    where = Path(python.root) / "tmp" / "allcores-ext" / here if python.root else ROOT / "build" / "ext"
     directory = where / f"{python.name}.{python.micro}"
     includes = [python.root + include, python.root + platform_include]
     if python.root:
