@@ -14,6 +14,8 @@
 #define MAX_SEGMENTS 16000 /* of all lanes: some 10 bytes each */
 #define MAX_LANES    1024
 #define MAX_ROWS     200   /* of a table */
+#define MAX_NODES    1500  /* of the flame graph: a stack may be 192 deep */
+#define MAX_NAME     120   /* bytes of a name in it */
 #define LEAST_SHARE  0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
 
 static const char *const labels[AC_STATE_COUNT] = {
@@ -344,10 +346,14 @@ static int put_lanes(struct page *page) {
 static void put_frame(struct page *page, uint32_t frame) {
     const struct ac_profile *p = page->p;
     const struct ac_func *func = &p->funcs[p->frames[frame].func];
+    char name[MAX_NAME];
+    char file[MAX_NAME];
+    ac_copy(name, sizeof(name), ac_profile_text(p, func->name));
+    ac_copy(file, sizeof(file), path_of(page, ac_profile_text(p, func->file)));
     ac_buf_str(page->buf, "[\"");
-    put_text(page, ac_profile_text(p, func->name), true);
+    put_text(page, name, true);
     ac_buf_str(page->buf, "\",\"");
-    put_text(page, path_of(page, ac_profile_text(p, func->file)), true);
+    put_text(page, file, true);
     ac_buf_printf(page->buf, "\",%d]", p->frames[frame].line);
 }
 
@@ -375,6 +381,19 @@ static void put_node(struct page *page, const struct sums *sums, uint32_t node) 
     ac_buf_str(page->buf, "]}");
 }
 
+/* Stacks with no more time than this are left out. */
+static int64_t least_of(const struct ac_profile *p, const struct sums *sums) {
+    int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
+    for (size_t kept = SIZE_MAX;
+         kept > MAX_NODES && least<INT64_MAX / 2; least = kept> MAX_NODES ? 2 * least + 1 : least) {
+        kept = 0;
+        for (size_t i = 0; i < p->node_count; i++) {
+            kept += sums[i].all > least;
+        }
+    }
+    return least;
+}
+
 static int put_stacks(struct page *page) {
     const struct ac_profile *p = page->p;
     struct sums *sums = ac_calloc(p->node_count, sizeof(*sums));
@@ -388,7 +407,7 @@ static int put_stacks(struct page *page) {
     for (size_t i = p->node_count - 1; i > 0; i--) { /* a parent has a smaller index */
         sums[p->nodes[i].parent].all += sums[i].all;
     }
-    int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
+    int64_t least = least_of(p, sums);
     for (size_t i = p->node_count - 1; i > 0; i--) {
         for (int s = 0; sums[i].all <= least && s < AC_STATE_COUNT; s++) {
             sums[p->nodes[i].parent].own[s] += sums[i].own[s];
