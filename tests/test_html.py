@@ -101,9 +101,7 @@ def test_lanes_add_up(allcores: str, recording: Path) -> None:
     waited_s = json.loads(shown.stdout)["states_s"]["gil_wait"]
     run = data(page(allcores, recording))
     lanes = [thread["lane"] for thread in run["threads"]]
-    steps = sum(
-        lane[i + 1] for lane in lanes for i in range(0, len(lane), 3) if lane[i + 2] % 10 == 1
-    )
+    steps = sum(lane[i + 1] for lane in lanes for i in range(0, len(lane), 3) if lane[i + 2] % 10 == 1)
     assert steps * run["step_ms"] / 1e3 == pytest.approx(waited_s, rel=0.15)
 
 

@@ -22,7 +22,7 @@ function showTime(run) {
     make("p", {class: "tools"}, make("label", {for: "filter"}, "Threads "), filter, whole),
     counters, box, legend,
     make("p", {class: "hint"}, "Wheel or + and − zoom, drag or arrows move, Shift and drag (or Shift and arrows) takes a range.",
-      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share.` : ""),
+      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : ""),
     range, live);
   section.hidden = false;
 
@@ -71,7 +71,7 @@ function showTime(run) {
   const tell = () => {
     const at = view.cursor < 0 ? run.wall : view.cursor;
     const done = sums(run.threads, 0, at);
-    const cpu = done[PYTHON] + done[NATIVE];
+    const cpu = view.cursor < 0 ? run.cpu : done[PYTHON] + done[NATIVE];
     let now = 0;
     for (const {lane} of run.threads) {
       const i = firstAfter(lane, at);
