@@ -32,7 +32,7 @@ def page(allcores: str, recording: Path, *options: str) -> Path:
 
 
 def browse(path: Path) -> dict[str, Any]:
-    command = ["node", TESTS / "page.mjs", MODULES, path, path.parent]
+    command = ["node", *map(str, (TESTS / "page.mjs", MODULES, path, path.parent))]
     done = subprocess.run(command, check=True, timeout=180, stdout=subprocess.PIPE)
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen

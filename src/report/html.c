@@ -8,8 +8,8 @@
 
 #include "report/names.h"
 #include "report/stream.h"
+#include "report/web.h" /* made by tools/embed-web: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 #include "verdict/evidence.h"
-#include "web.h" /* made by tools/embed-web: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 
 #define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
 #define MAX_STEPS      1000000 /* of all lanes, to begin with */
