@@ -14,7 +14,7 @@ $(shell rm -rf $(VENV) build/wheel)
 endif
 endif
 endif
-SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
+SOURCES = $(shell find include src python web meson.build meson.options tools/embed-web pyproject.toml -type f 2>/dev/null)
 
 .PHONY: all demo test test-all lint fmt check-c check-long fuzz pythons clean
 
@@ -35,9 +35,10 @@ $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 demo: all
 	$(VENV)/bin/allcores why examples/batch.py
 
-$(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt
+$(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt tests/npm.txt
 	tools/setup test
 	$(VENV)/bin/python -m pip install -q -r tests/requirements.txt
+	npm install --silent --no-save --prefix $(VENV)/web $$(cat tests/npm.txt)
 	@touch $@
 
 pythons:
