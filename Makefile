@@ -16,7 +16,7 @@ endif
 endif
 SOURCES = $(shell find include src python web meson.build meson.options tools/embed-web pyproject.toml -type f 2>/dev/null)
 
-.PHONY: all demo test test-all lint fmt check-c check-long fuzz pythons clean
+.PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
 
 all: $(VENV)/.installed
 
@@ -47,15 +47,12 @@ pythons:
 test: all $(VENV)/.test-tools lint check-c pythons
 	$(VENV)/bin/python -m pytest -m "not long"
 
-test-all: all $(VENV)/.test-tools lint check-long fuzz pythons
+test-all: all $(VENV)/.test-tools lint check-c fuzz pythons
 	$(VENV)/bin/python -m pytest
 
 # The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.
 check-c: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c
-
-check-long: $(VENV)/.test-tools
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c long
 
 fuzz: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/fuzz
