@@ -81,4 +81,22 @@ static inline PyObject *ac__dict_ref(PyObject *dict, PyObject *key) {
 }
 #endif
 
+/* The exception that is set, with its traceback; new reference, and none is set any more. */
+#if PY_VERSION_HEX < 0x030C0000
+static inline PyObject *ac__exception_take(void) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback && value)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+#else
+static inline PyObject *ac__exception_take(void) {
+    return PyErr_GetRaisedException();
+}
+#endif
+
 #endif

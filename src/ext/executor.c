@@ -139,17 +139,11 @@ static int pack(PyObject *self, struct ac__engine *engine, struct ac__out *out, 
 
 /* An error of pickling is the future's; KeyboardInterrupt and the like are the caller's. */
 static PyObject *failed(struct ac__engine *engine) {
-    PyObject *type, *value, *traceback, *future = NULL;
     if (!PyErr_ExceptionMatches(PyExc_Exception))
         return NULL;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    future = ac__future_failed(engine, value);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    PyObject *exception = ac__exception_take();
+    PyObject *future = ac__future_failed(engine, exception);
+    Py_DECREF(exception);
     return future;
 }
 

@@ -146,6 +146,8 @@ void ac__future_finish(PyObject *future, PyObject *result, PyObject *exception);
 int ac__outcome_take(struct ac__engine *engine, uint64_t ticket, uint64_t key, PyObject **ret_value);
 /* The same for a message that is at hand. `value` of exceptions comes from engine->errors. */
 int ac__outcome_of(struct ac__engine *engine, struct ac_result *result, uint64_t key, PyObject **ret_value);
+/* The exception of a result that cannot be unpickled here: what that raised, and is set, is the cause. */
+PyObject *ac__outcome_unreadable(struct ac__engine *engine);
 void ac__future_settle(PyObject *future); /* in the thread that runs callbacks */
 /* Wait with signals looked at. 0 over, 1 timeout, -1 exception. -EINVAL counts as over. deadline_ns -1: none.
  */

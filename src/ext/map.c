@@ -165,13 +165,9 @@ static int send_chunk(struct map *map, const struct ac__map_plan *plan, struct c
     struct ac__head head = {plan->key, chunk->calls, (uint32_t)plan->arity};
     struct ac__out out;
     if (pack(map, &out, &head, plan->fn, from) < 0) {
-        PyObject *type, *traceback;
         if (!PyErr_ExceptionMatches(PyExc_Exception))
             return -1;
-        PyErr_Fetch(&type, &chunk->exception, &traceback);
-        PyErr_NormalizeException(&type, &chunk->exception, &traceback);
-        Py_XDECREF(type);
-        Py_XDECREF(traceback);
+        chunk->exception = ac__exception_take();
         return 0;
     }
     int error = ac__engine_send(map->engine, &out, chunk->calls, false, &chunk->ticket);
@@ -266,13 +262,7 @@ static int open_result(struct map *map, const struct chunk *chunk) {
     if (kind == KIND_LIST && open_list(map) == 0)
         return 0;
     if (kind == KIND_LIST) {
-        PyObject *type, *cause, *traceback;
-        PyErr_Fetch(&type, &cause, &traceback);
-        PyErr_NormalizeException(&type, &cause, &traceback);
-        value = PyObject_CallMethod(map->engine->errors, "unreadable_result", "O", cause);
-        Py_XDECREF(type);
-        Py_XDECREF(cause);
-        Py_XDECREF(traceback);
+        value = ac__outcome_unreadable(map->engine);
     } else if (ac__outcome_of(map->engine, &map->result, map->key, &value) == 2) {
         ac__import(&value, "concurrent.futures", "CancelledError");
         if (value)

@@ -62,20 +62,8 @@ static PyObject *died(struct ac__engine *engine, const struct ac_result *result,
                                result->state == AC_TASK_CORRUPT);
 }
 
-static PyObject *fetch_exception(void) {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback && value)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-}
-
-/* The result cannot be unpickled here: what that raised is the cause. */
-static PyObject *unreadable_result(struct ac__engine *engine) {
-    PyObject *cause = fetch_exception();
+PyObject *ac__outcome_unreadable(struct ac__engine *engine) {
+    PyObject *cause = ac__exception_take();
     PyObject *exception = PyObject_CallMethod(engine->errors, "unreadable_result", "O", cause);
     Py_XDECREF(cause);
     return exception;
@@ -110,9 +98,9 @@ int ac__outcome_of(struct ac__engine *engine, struct ac_result *result, uint64_t
     }
     if (*ret_value)
         return kind;
-    *ret_value = kind ? fetch_exception() : unreadable_result(engine);
+    *ret_value = kind ? ac__exception_take() : ac__outcome_unreadable(engine);
     if (!*ret_value)
-        *ret_value = fetch_exception();
+        *ret_value = ac__exception_take();
     return 1;
 }
 
@@ -121,7 +109,7 @@ int ac__outcome_take(struct ac__engine *engine, uint64_t ticket, uint64_t key, P
     int error = ac_pool_take(engine->pool, ticket, &result);
     if (error < 0) {
         ac__raise(error, "taking a result");
-        *ret_value = fetch_exception();
+        *ret_value = ac__exception_take();
         return 1;
     }
     int kind = ac__outcome_of(engine, &result, key, ret_value);

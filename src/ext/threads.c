@@ -115,16 +115,7 @@ static void run_task(struct task *task) {
         PyObject *result =
             PyObject_Vectorcall(task->function, task->args + 1,
                                 (size_t)task->count | PY_VECTORCALL_ARGUMENTS_OFFSET, task->names);
-        PyObject *type = NULL, *exception = NULL, *traceback = NULL;
-        if (!result) {
-            PyErr_Fetch(&type, &exception, &traceback);
-            PyErr_NormalizeException(&type, &exception, &traceback);
-            if (traceback)
-                PyException_SetTraceback(exception, traceback);
-            Py_XDECREF(type);
-            Py_XDECREF(traceback);
-        }
-        ac__future_finish(task->future, result, exception);
+        ac__future_finish(task->future, result, result ? NULL : ac__exception_take());
     } else if (started < 0)
         PyErr_WriteUnraisable(task->future);
     task_free(task);

@@ -126,20 +126,9 @@ static void answer_out(struct worker *worker, struct ac__out *out) {
     }
 }
 
-static PyObject *fetch(void) {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback && value)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-}
-
 /* The exception that is set, described; the last resort is an empty description. */
 static PyObject *describe(struct worker *worker) {
-    PyObject *exception = fetch();
+    PyObject *exception = ac__exception_take();
     if (exception && PyErr_GivenExceptionMatches(exception, PyExc_MemoryError)) {
         PyMem_RawFree(worker->reserve);
         worker->reserve = NULL;
