@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from conftest import Runner, parametrize
@@ -30,6 +31,22 @@ PROGRAMS = [
     ("all-cores-busy", "busy_commands", (SECONDS,)),
     ("idle", "sleeper", (SECONDS,)),
     ("idle", "queue_worker", (SECONDS,)),
+    ("idle", "idle_server", (SECONDS,)),
+    ("idle", "idle_reader", (SECONDS,)),
+    ("io-sequential", "io_urllib", (SECONDS,)),
+    ("io-sequential", "io_one_thread", (SECONDS,)),
+    ("io-sequential", "io_socket", (SECONDS,)),
+    ("io-threads-ok", "io_pool", (SECONDS,)),
+    ("io-threads-ok", "io_threads", (SECONDS,)),
+    ("io-threads-ok", "io_queue", (SECONDS,)),
+    ("disk-bound", "disk_fsync", (SECONDS,)),
+    ("disk-bound", "disk_read", (SECONDS,)),
+    ("disk-bound", "disk_sqlite", (SECONDS,)),
+    ("lock-contention", "lock_native", (SECONDS,)),
+    ("lock-contention", "lock_rlock_io", (SECONDS,)),
+    ("lock-contention", "lock_acquire", (SECONDS,)),
+    ("native-parallel", "lock_brief", (SECONDS,)),
+    ("oversubscribed", "oversubscribed", (SECONDS,)),
     ("too-short", "sleeper", (0,)),
     ("too-short", "single_python", (0.01,)),
 ]
@@ -53,6 +70,45 @@ def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
     report = run.why_alone(["taskset", "-c", "0", *command])
     assert report["verdict"]["id"] == "pinned", report["verdict"]
     assert report["cpus"]["affinity"] == 1
+
+
+CPU_CGROUP = Path("/sys/fs/cgroup/cpu/cpu.shares")  # version 1; tests/c/test_cpus.c has trees of version 2
+
+
+@pytest.fixture
+def run_in_half_a_cpu(allcores: str, tmp_path: Path) -> Iterator[Runner]:
+    """Runs the command and what it starts in a cgroup with half a CPU."""
+    where = CPU_CGROUP.parent / f"allcores-{os.getpid()}-{tmp_path.name}"
+    try:
+        where.mkdir()
+    except OSError:
+        pytest.skip("no cpu controller of cgroup version 1 that may be written")
+    (where / "cpu.cfs_quota_us").write_text("50000")
+    command = tmp_path / "allcores"
+    command.write_text(f'#!/bin/sh\necho $$ > "{where}/tasks" && exec "{allcores}" "$@"\n')
+    command.chmod(0o755)
+    yield Runner(str(command), tmp_path)
+    where.rmdir()
+
+
+@TWO_CPUS
+@pytest.mark.skipif(not CPU_CGROUP.exists(), reason="no cpu controller of cgroup version 1")
+@parametrize(*VERSIONS)
+@pytest.mark.parametrize(
+    ("verdict", "program", "args"),
+    [
+        ("cpu-quota", "busy_processes", (SECONDS, 2)),
+        ("cpu-quota", "hash_threads", (SECONDS, 2)),
+        ("cpu-quota", "gil_pool", (SECONDS,)),
+        ("idle", "sleeper", (SECONDS,)),
+    ],
+)
+def test_quota(
+    run_in_half_a_cpu: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
+) -> None:
+    run = run_in_half_a_cpu
+    report = run.why_alone(run.program(python, program, *args))
+    assert report["verdict"]["id"] == verdict, report["verdict"]
 
 
 @contextmanager

@@ -46,11 +46,13 @@ enum ac_activity {
 };
 extern const char *const ac_activity_names[AC_ACTIVITY_COUNT];
 
-/* How CPU time under the GIL was spent, from the leaf frame's instruction. */
+/* More about a state. Of AC_PYTHON, from the leaf frame's instruction: how CPU time under the GIL was spent.
+ * Of AC_IO, from the system call: what the wait was for. */
 enum ac_kind {
     AC_KIND_NONE,     /* does not apply or cannot be told */
     AC_KIND_BYTECODE, /* the interpreter's own loop */
     AC_KIND_C_CALL,   /* inside a C function that was called from the leaf frame and keeps the GIL */
+    AC_KIND_PEER,     /* waits for the other end of a connected socket, no epoll and no accept */
     AC_KIND_COUNT
 };
 

@@ -316,8 +316,11 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
         label.state = AC_NO_CPU;
     } else if (thread->same_call && thread->label.state != AC_GIL_WAIT && thread->label.state != AC_LOCK) {
         label.state = thread->label.state;
+        label.kind = thread->label.kind;
     } else {
         label.state = (uint8_t)blocked_state(sampler, process, thread);
+        if (label.state == AC_IO && ac_classify_peer(AC_ARCH_OWN, &thread->call))
+            label.kind = AC_KIND_PEER;
     }
     return label;
 }

@@ -33,6 +33,20 @@ struct ac_entry {
 extern const struct ac_entry ac_entries[];
 extern const size_t ac_entry_count;
 
+/* Entries in files of their own. */
+#define AC_VERDICT_WORDS(name)                                                                               \
+    struct ac_fit ac_fit_##name(const struct ac_evidence *);                                                 \
+    void ac_say_##name(const struct ac_case *, struct ac_buf *);                                             \
+    void ac_why_##name(const struct ac_case *, struct ac_buf *);                                             \
+    void ac_fix_##name(const struct ac_case *, struct ac_buf *);
+AC_VERDICT_WORDS(oversubscribed) /* table_waits.c */
+AC_VERDICT_WORDS(cpu_quota)
+AC_VERDICT_WORDS(disk_bound)
+AC_VERDICT_WORDS(io_threads_ok)
+AC_VERDICT_WORDS(io_sequential)
+AC_VERDICT_WORDS(lock_contention)
+void ac_code_io_sequential(const struct ac_case *, struct ac_buf *, struct ac_place *);
+
 /* The busiest process runs without a GIL: threads are enough. */
 static inline bool ac_has_no_gil(const struct ac_evidence *e) {
     return e->free_threaded == 1 && e->gil_enabled == 0;

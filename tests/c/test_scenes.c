@@ -1,0 +1,284 @@
+/* Verdicts that rest on who did what when: profiles built from time lines, one line a thread. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "verdict/evidence.h"
+
+/* A stretch of a thread's life. The stack is "function file:line", leaf first, joined by "<". `every` > 0:
+ * the stretch repeats so, from `from` to `to`, for `part` of each turn; the rest is the next span's. */
+struct span {
+    double from, to;
+    enum ac_state state;
+    const char *stack;
+    double every, first, part; /* seconds; of each turn the share [first, first + part) */
+    enum ac_kind kind;
+};
+
+struct actor {
+    int process;
+    bool main, alien;
+    struct span spans[8];
+    int64_t sleeps;
+};
+
+struct scene {
+    const char *name, *verdict, *also; /* also NULL: none asked for */
+    double wall, usable, quota, throttled, others;
+    int parents[8]; /* per process: the parent's index + 1 */
+    double starts[8];
+    bool free_threaded, gil;
+    struct actor actors[12];
+};
+
+#define APP "/home/me/app.py"
+#define LIB "/usr/lib/python3.13"
+
+static uint32_t node_of(struct ac_profile *p, const char *stack) {
+    uint32_t frames[32], count = 0, node;
+    char *copy = ac_strdup(stack ? stack : ""), *rest = copy;
+    for (char *one; (one = strsep(&rest, "<")) && *one;) {
+        char *file = strchr(one, ' '), *line = file ? strrchr(file, ':') : NULL;
+        uint32_t func;
+        assert_non_null(line);
+        *file++ = '\0';
+        *line++ = '\0';
+        assert_int_equal(ac_profile_func(p, one, file, 1, &func), 0);
+        assert_int_equal(ac_profile_frame(p, func, atoi(line), &frames[count++]), 0);
+    }
+    assert_int_equal(ac_profile_stack(p, frames, count, &node), 0);
+    ac_free(copy);
+    return node;
+}
+
+static void add_segment(struct ac_profile *p, uint32_t thread, const struct span *s, double from, double to) {
+    struct ac_segment segment = {.from_ns = (int64_t)(from * 1e9),
+                                 .to_ns = (int64_t)(to * 1e9),
+                                 .thread = thread,
+                                 .node = node_of(p, s->stack),
+                                 .state = (uint8_t)s->state,
+                                 .kind = (uint8_t)s->kind,
+                                 .cpu = -1};
+    struct ac_thread *t = &p->threads[thread];
+    assert_int_equal(ac_profile_segment(p, &segment), 0);
+    int64_t ns = segment.to_ns - segment.from_ns;
+    t->states_ns[s->state] += ns;
+    t->alive_ns += ns;
+    t->cpu_ns += s->state == AC_PYTHON || s->state == AC_NATIVE ? ns : 0;
+    ac_profile_cell(p, thread, segment.node, s->state, s->kind, ns);
+}
+
+static void add_actor(struct ac_profile *p, const struct actor *a) {
+    uint32_t at = (uint32_t)p->thread_count++;
+    assert_int_equal(ac_grow(&p->threads, &p->thread_cap, p->thread_count, sizeof *p->threads), 0);
+    p->threads[at] = (struct ac_thread){.process = (uint32_t)a->process,
+                                        .tid = (int32_t)(2000 + at),
+                                        .merged = 1,
+                                        .python = !a->alien,
+                                        .main = a->main,
+                                        .switches_voluntary = a->sleeps,
+                                        .switches_forced = -1};
+    for (size_t i = 0; i < AC_COUNT(a->spans) && a->spans[i].to > 0; i++) {
+        const struct span *s = &a->spans[i];
+        if (i == 0) {
+            p->threads[at].from_ns = (int64_t)(s->from * 1e9);
+        }
+        p->threads[at].to_ns = ac_max(p->threads[at].to_ns, (int64_t)(s->to * 1e9));
+        for (double t = s->from; s->every > 0 && t < s->to - 1e-9; t += s->every) {
+            add_segment(p, at, s, t + s->first * s->every, t + (s->first + s->part) * s->every);
+        }
+        if (s->every <= 0) {
+            add_segment(p, at, s, s->from, s->to);
+        }
+    }
+    struct ac_process *process = &p->processes[a->process];
+    process->cpu_ns += p->threads[at].cpu_ns;
+    p->cpu_ns += p->threads[at].cpu_ns;
+}
+
+static int by_time(const void *left, const void *right) {
+    const struct ac_segment *a = left, *b = right;
+    return (a->from_ns > b->from_ns) - (a->from_ns < b->from_ns);
+}
+
+static struct ac_profile *profile_of(const struct scene *s) {
+    struct ac_profile *p;
+    assert_int_equal(ac_profile_new(&p), 0);
+    p->wall_ns = (int64_t)(s->wall * 1e9);
+    p->sampling.rate_hz = 200;
+    p->cpus.online = p->cpus.affinity = s->usable > 0 ? (int)s->usable : 4;
+    p->cpus.quota = s->quota;
+    p->cpus.usable = s->quota > 0 ? s->quota : p->cpus.online;
+    p->cpus.throttled_ns = (int64_t)(s->throttled * 1e9);
+    p->cpus.throttled_count = (int64_t)(s->throttled * 20);
+    for (size_t i = 0; i < AC_COUNT(s->actors) && s->actors[i].spans[0].to > 0; i++) {
+        size_t need = (size_t)s->actors[i].process + 1;
+        assert_int_equal(ac_grow(&p->processes, &p->process_cap, need, sizeof *p->processes), 0);
+        while (p->process_count < need) {
+            size_t at = p->process_count++;
+            p->processes[at] = (struct ac_process){.pid = (int32_t)(1000 + at),
+                                                   .ppid = s->parents[at] ? 999 + s->parents[at] : 1,
+                                                   .argc = 1,
+                                                   .free_threaded = s->free_threaded,
+                                                   .gil_enabled = !s->free_threaded || s->gil,
+                                                   .from_ns = (int64_t)(s->starts[at] * 1e9),
+                                                   .to_ns = p->wall_ns};
+            ac_profile_string(p, "3.13.0", 6, &p->processes[at].python);
+            ac_profile_string(p, "/usr/bin/python3", 16, &p->processes[at].exe);
+            p->processes[at].argv[0] = p->processes[at].exe;
+        }
+        add_actor(p, &s->actors[i]);
+    }
+    qsort(p->segments, p->segment_count, sizeof *p->segments, by_time);
+    for (size_t i = 0; i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        if (cell->state == AC_PYTHON || cell->state == AC_NATIVE) {
+            p->processes[p->threads[cell->thread].process].activity_ns[p->nodes[cell->node].activity] +=
+                cell->ns;
+        }
+    }
+    p->sampling.samples = (int64_t)(200 * s->wall * (double)p->thread_count);
+    p->cpus.machine_busy_ns = p->cpu_ns + (int64_t)(s->others * s->wall * 1e9);
+    return p;
+}
+
+#define HTTP   "HTTPResponse.begin " LIB "/http/client.py:100<fetch " APP ":6<main " APP ":20"
+#define THREAD "<Thread.run " LIB "/threading.py:1001"
+#define JOINING                                                                                              \
+    {                                                                                                        \
+        .main = true, .spans = { {0, 4, AC_LOCK, "Thread.join " LIB "/threading.py:1094<main " APP ":30"} }  \
+    }
+#define ASKING(...)                                                                                          \
+    {                                                                                                        \
+        __VA_ARGS__.sleeps = 100, .spans = {                                                                 \
+            {0, 4, AC_IO, HTTP THREAD, .05, .1, .9},                                                         \
+            {0, 4, AC_PYTHON, HTTP THREAD, .05, 0, .1}                                                       \
+        }                                                                                                    \
+    }
+/* one of three threads that hold a lock in turn, 10 ms each */
+#define HOLDING(n, state, inside)                                                                            \
+    {                                                                                                        \
+        .spans = {                                                                                           \
+            {0, 4, state, inside "work " APP ":11" THREAD, .03, (n) / 3.0, 1 / 3.0},                         \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .03, 0, (n) / 3.0},                                    \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .03, ((n) + 1) / 3.0, (2 - (n)) / 3.0}                 \
+        }                                                                                                    \
+    }
+#define RUNNING(process_, share)                                                                             \
+    {                                                                                                        \
+        .process = process_, .spans = {                                                                      \
+            {0, 4, AC_NATIVE, "hash_on " APP ":6" THREAD, .1, 0, share},                                     \
+            {0, 4, AC_NO_CPU, "hash_on " APP ":6" THREAD, .1, share, 1 - share}                              \
+        }                                                                                                    \
+    }
+
+static const struct scene scenes[] = {
+    {"requests in a loop", "io-sequential", .wall = 4, .actors = {ASKING(.main = true, )}},
+    {"requests in one thread", "io-sequential", .wall = 4, .actors = {JOINING, ASKING()}},
+    {"a bare socket", "io-sequential", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 100,
+                 .spans = {{0, 4, AC_IO, "query " APP ":6", .05, .1, .9, AC_KIND_PEER},
+                           {0, 4, AC_PYTHON, "query " APP ":5", .05, 0, .1}}}}},
+    {"a pipe", "idle", .wall = 4,
+     .actors = {{.main = true, .sleeps = 100, .spans = {{0, 4, AC_IO, "read " APP ":6", .05, .1, .9}}}}},
+    {"one long answer", "idle", .wall = 4,
+     .actors = {{.main = true, .sleeps = 2, .spans = {{0, 4, AC_IO, HTTP}}}}},
+    {"a server that accepts", "idle", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 100,
+                 .spans = {{0, 4, AC_IO, "socket.accept " LIB "/socket.py:295"}}}}},
+    {"requests in threads", "io-threads-ok", .wall = 4, .actors = {JOINING, ASKING(), ASKING(), ASKING()}},
+    {"a file that is forced out", "disk-bound", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_DISK, "append " APP ":9", .01, .2, .8},
+                           {0, 4, AC_NATIVE, "append " APP ":9", .01, 0, .2}}}}},
+    {"a disk that is busy a little", "single-thread-python", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_DISK, "append " APP ":9", .1, .8, .2},
+                           {0, 4, AC_PYTHON, "append " APP ":9", .1, 0, .8}}}}},
+    {"a lock around native code", "lock-contention", .wall = 4,
+     .actors = {JOINING, HOLDING(0, AC_NATIVE, ""), HOLDING(1, AC_NATIVE, ""), HOLDING(2, AC_NATIVE, "")}},
+    {"a lock around a sleep in another function", "lock-contention", .wall = 4,
+     .actors = {JOINING, HOLDING(0, AC_SLEEP, "load " APP ":30<"), HOLDING(1, AC_SLEEP, "load " APP ":30<"),
+                HOLDING(2, AC_SLEEP, "load " APP ":30<")}},
+    {"workers that wait for work", "idle", .wall = 4,
+     .actors = {JOINING,
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD, .1, 0, .9},
+                           {0, 4, AC_NATIVE, "work " APP ":11" THREAD, .1, .9, .1}}}}},
+    {"processes times threads", "oversubscribed", .wall = 4, .usable = 2, .parents = {0, 1},
+     .actors = {RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(1, .25),
+                RUNNING(1, .25), RUNNING(1, .25), RUNNING(1, .25)}},
+    {"threads of one process", "native-parallel", .wall = 4, .usable = 2,
+     .actors = {RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5)}},
+    {"a process a thread", "all-cores-busy", .wall = 4, .usable = 2,
+     .actors = {RUNNING(0, .5), RUNNING(1, .5), RUNNING(2, .5), RUNNING(3, .5)}},
+    {"a quota", "cpu-quota", .wall = 4, .quota = 1, .throttled = 4,
+     .actors = {RUNNING(0, .5), RUNNING(0, .5)}},
+    {"a quota that is not reached", "idle", .wall = 4, .quota = 1, .throttled = 4,
+     .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "main " APP ":9"}}}}},
+    {"a quota that held nothing back", "native-parallel", .wall = 4, .quota = 2, .throttled = .01,
+     .actors = {RUNNING(0, .9), RUNNING(0, .9)}},
+};
+
+static bool told(const struct ac_diagnosis *d, const char *id) {
+    for (size_t i = 0; i < d->also_count; i++) {
+        if (strcmp(d->also[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void verdicts_are_right(void **state) {
+    (void)state;
+    int wrong = 0;
+    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
+        const struct scene *s = &scenes[i];
+        struct ac_profile *p = profile_of(s);
+        struct ac_diagnosis *d;
+        assert_true(ac_profile_valid(p));
+        assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
+        if (strcmp(d->main.id, s->verdict) != 0 || (s->also && !told(d, s->also))) {
+            print_error("%s: %s (not %s)\n  %s\n  %s\n", s->name, d->main.id, s->verdict, d->main.sentence,
+                        d->main.evidence);
+            wrong++;
+        }
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void the_holder_is_inferred(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
+        if (strcmp(scenes[i].name, "a lock around a sleep in another function") == 0) {
+            struct ac_profile *p = profile_of(&scenes[i]);
+            struct ac_diagnosis *d;
+            assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
+            assert_string_equal(d->main.evidence,
+                                "they waited in work (app.py:10); the holder, inferred from who "
+                                "was inside, was in load (app.py:30), asleep");
+            ac_diagnosis_free(d);
+            ac_profile_free(p);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(verdicts_are_right),
+        cmocka_unit_test(the_holder_is_inferred),
+    };
+    return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
+}
