@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Runner, parametrize
+from conftest import Report, Runner, parametrize
 from interpreters import Interpreter
 
 SECONDS = 1.6
@@ -47,6 +47,33 @@ PROGRAMS = [
     ("lock-contention", "lock_acquire", (SECONDS,)),
     ("native-parallel", "lock_brief", (SECONDS,)),
     ("oversubscribed", "oversubscribed", (SECONDS,)),
+    ("tiny-tasks", "tiny_submit", (SECONDS,)),
+    ("tiny-tasks", "tiny_map", (SECONDS,)),
+    ("tiny-tasks", "tiny_imap", (SECONDS,)),
+    ("pickling", "pickle_arguments", (SECONDS,)),
+    ("pickling", "pickle_results", (SECONDS,)),
+    ("pickling", "pickle_bytes", (SECONDS,)),
+    ("starved-pool", "starved_submit", (SECONDS,)),
+    ("starved-pool", "starved_imap", (SECONDS,)),
+    ("starved-pool", "starved_merge", (SECONDS,)),
+    ("uneven-tasks", "uneven_tasks", (SECONDS,)),
+    ("uneven-tasks", "uneven_chunks", (SECONDS,)),
+    ("uneven-tasks", "uneven_native", (SECONDS,)),
+    ("serial-pool-use", "serial_result", (SECONDS,)),
+    ("serial-pool-use", "serial_apply", (SECONDS,)),
+    ("serial-pool-use", "serial_get", (SECONDS,)),
+    ("start-up", "start_spawn", (SECONDS,)),
+    ("start-up", "start_pools", (SECONDS,)),
+    ("start-up", "start_commands", (SECONDS,)),
+    ("all-cores-busy", "good_pool", (SECONDS,)),
+    ("blocked-event-loop", "loop_sleep", (SECONDS,)),
+    ("blocked-event-loop", "loop_urllib", (SECONDS,)),
+    ("blocked-event-loop", "loop_compute", (SECONDS,)),
+    ("idle", "loop_idle", (SECONDS,)),
+    ("idle", "loop_threads", (SECONDS,)),
+    ("serial-awaits", "await_loop", (SECONDS,)),
+    ("serial-awaits", "await_pages", (SECONDS,)),
+    ("serial-awaits", "await_tasks", (SECONDS,)),
     ("too-short", "sleeper", (0,)),
     ("too-short", "single_python", (0.01,)),
 ]
@@ -70,6 +97,35 @@ def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
     report = run.why_alone(["taskset", "-c", "0", *command])
     assert report["verdict"]["id"] == "pinned", report["verdict"]
     assert report["cpus"]["affinity"] == 1
+
+
+def ids(report: Report) -> list[str]:
+    return [report["verdict"]["id"], *(one["id"] for one in report["also"])]
+
+
+@parametrize(*VERSIONS)
+def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
+    assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
+
+
+@parametrize(*VERSIONS)
+@pytest.mark.parametrize(
+    ("program", "hazard"),
+    [("fork_threads", True), ("busy_processes", False), ("busy_commands", False), ("tiny_submit", False)],
+)
+def test_fork_hazard(run: Runner, python: Interpreter, program: str, hazard: bool) -> None:
+    report = run.why(run.program(python, program, SECONDS))
+    assert ("fork-hazard" in ids(report)) is hazard
+    assert report["verdict"]["id"] != "fork-hazard"
+
+
+@parametrize("3.14t")
+@pytest.mark.parametrize("program", ["gil_threads", "gil_pool", "queue_worker"])
+@pytest.mark.parametrize("gil", ["0", "1"])
+def test_gil_reenabled(run: Runner, python: Interpreter, program: str, gil: str) -> None:
+    args = (SECONDS, 4) if program == "gil_threads" else (SECONDS,)
+    report = run.why(["env", f"PYTHON_GIL={gil}", *run.program(python, program, *args)])
+    assert ("gil-reenabled" in ids(report)) is (gil == "1")
 
 
 CPU_CGROUP = Path("/sys/fs/cgroup/cpu/cpu.shares")  # version 1; tests/c/test_cpus.c has trees of version 2

@@ -127,7 +127,9 @@ struct ac_thread {
     uint32_t merged; /* number of threads in this row, >= 1 */
     int8_t python;   /* 1: the interpreter knows it (or did); 0: it does not; -1: not to be told */
     uint8_t main;    /* 1: the process's main thread */
-    uint8_t pad[2];
+    uint8_t
+        watched; /* descriptors that the epoll it slept in watched, on average; at most 255; 0 not known */
+    uint8_t pad;
     int64_t from_ns, to_ns; /* to - from summed in alive_ns when merged */
     int64_t alive_ns;
     int64_t cpu_ns, run_delay_ns;                /* the kernel's own totals; run_delay -1: unknown */

@@ -130,3 +130,11 @@ bool ac_classify_peer(enum ac_arch arch, const struct ac_syscall_state *call) {
     enum call kind = seen_through(arch, call);
     return kind == CALL_PEER || (kind == CALL_POLL && call->args[1] == 1);
 }
+
+bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd) {
+    bool wait = arch == AC_ARCH_AARCH64 ? call->nr == 22 : call->nr == 232 || call->nr == 281;
+    if (call->running || !(wait || call->nr == 441))
+        return false;
+    *ret_fd = (int)call->args[0];
+    return true;
+}

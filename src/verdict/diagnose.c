@@ -76,13 +76,13 @@ static size_t choose(const struct ac_fit *fits, double wall_s) {
         return TOO_SHORT;
     }
     for (size_t i = 0; i < ac_entry_count; i++) {
-        if (fits[i].fits && fits[i].gain_s > most) {
+        if (fits[i].fits && !fits[i].finding && fits[i].gain_s > most) {
             best = i;
             most = fits[i].gain_s;
         }
     }
     for (size_t i = 0; best == ac_entry_count - 1 && i < ac_entry_count; i++) {
-        best = fits[i].fits ? i : best;
+        best = fits[i].fits && !fits[i].finding ? i : best;
     }
     return best;
 }
@@ -98,7 +98,8 @@ static int build_also(const struct ac_fit *fits, size_t main, struct ac_case *c,
     for (;;) {
         size_t next = ac_entry_count;
         for (size_t i = 0; i < ac_entry_count; i++) {
-            bool worth = fits[i].fits && !told[i] && fits[i].gain_s > MIN_SHARE * c->evidence->wall_s;
+            bool worth = fits[i].fits && !told[i] &&
+                         (fits[i].finding || fits[i].gain_s > MIN_SHARE * c->evidence->wall_s);
             next = worth && (next == ac_entry_count || fits[i].gain_s > fits[next].gain_s) ? i : next;
         }
         if (next == ac_entry_count || main == TOO_SHORT) {

@@ -6,6 +6,8 @@
 #include "base/base.h"
 #include "verdict/marks.h"
 
+#define FORK_NS (20 * AC_NS_PER_MS) /* births are seen this late at most */
+
 /* Thread-seconds a function spent in one state, with its heaviest stack. */
 struct tally {
     uint32_t func, node;
@@ -316,8 +318,45 @@ int ac_scene_spot(const struct ac_scene *scene, ac_cell_fn wanted, const void *a
     return err;
 }
 
+/* Was the child forked from it and never became another program? */
+static bool is_fork_of(const struct ac_process *parent, const struct ac_process *child) {
+    bool same = child->ppid == parent->pid && child->exe == parent->exe && child->argc == parent->argc;
+    for (size_t i = 0; same && i < AC_COUNT(child->argv) && i < child->argc; i++) {
+        same = child->argv[i] == parent->argv[i];
+    }
+    return same && parent->python && child->python && child->from_ns > parent->from_ns;
+}
+
+/* Threads of the parent that were alive for a while before and after the fork. */
+static uint32_t threads_at(const struct ac_profile *p, uint32_t process, int64_t at) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < p->thread_count; i++) {
+        const struct ac_thread *thread = &p->threads[i];
+        count += thread->process == process && thread->merged == 1 && thread->python == 1 &&
+                 thread->from_ns + FORK_NS < at && thread->to_ns > at + FORK_NS;
+    }
+    return count;
+}
+
+static void fork_figures(const struct builder *b) {
+    const struct ac_profile *p = b->profile;
+    for (uint32_t child = 1; child < p->process_count; child++) {
+        for (uint32_t parent = 0; parent < p->process_count; parent++) {
+            if (parent != child && is_fork_of(&p->processes[parent], &p->processes[child])) {
+                uint32_t threads = threads_at(p, parent, p->processes[child].from_ns);
+                b->evidence->forks += threads >= 2;
+                if (threads >= 2 && threads > b->evidence->fork_threads) {
+                    b->evidence->fork_threads = threads;
+                    b->evidence->fork_parent = parent;
+                }
+            }
+        }
+    }
+}
+
 static int scene_figures(const struct builder *b) {
     struct ac_marks marks = {0};
+    fork_figures(b);
     int err = ac_marks_new(b->profile, b->user, &marks);
     struct ac_scene scene = {b->profile, &marks, b->user, b->evidence};
     err = err ? err : ac_waits_figures(&scene);

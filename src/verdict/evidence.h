@@ -90,6 +90,7 @@ struct ac_loop {
     double busy;                     /* on a CPU inside a callback, in stretches of 50 ms and more */
     double running;                  /* on a CPU or ready inside a callback */
     double wakes;                    /* a second */
+    uint32_t watched;                /* descriptors that its epoll watched, on average; 0 not known */
     uint32_t roots;                  /* coroutines that were seen at the bottom of callbacks */
     double root_share;               /* of the most frequent one */
     struct ac_spot call, work, root; /* where it slept; where it computed; the coroutine below */
@@ -147,7 +148,7 @@ struct ac_evidence {
     struct ac_pool pool;
     struct ac_loop loop;
     struct ac_start_up start_up;
-    uint32_t fork_parent;  /* process that forked with threads alive; UINT32_MAX none */
+    uint32_t fork_parent;  /* process that forked with threads alive; valid where forks > 0 */
     uint32_t fork_threads; /* that it had then */
     uint32_t forks;
 };

@@ -31,6 +31,7 @@ static const struct rule rules[] = {
     {"/multiprocessing/pool.py", "_helper_reraises_exception", CALLS, 0},
     {"/multiprocessing/pool.py", "get", AC_MARK_RESULT | OWN, 0},
     {"/multiprocessing/pool.py", NULL, OWN, 0},
+    {"/multiprocessing/forkserver.py", "main", AC_MARK_FORKER, 0},
     {"/multiprocessing/reduction.py", NULL, DATA, 0},
     {"/multiprocessing/connection.py", "_send", DATA, 0},
     {"/multiprocessing/connection.py", "_recv", DATA, 0},

@@ -256,7 +256,8 @@ static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
     double waiters = e->p_states[AC_GIL_WAIT];
     double held = e->p_states[AC_PYTHON];
     double turns = e->p_wanting_python; /* of it, what those that take turns held */
-    if (e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held || turns <= 0) {
+    if (ac_pool_explains(e) || e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held ||
+        turns <= 0) {
         return (struct ac_fit){0};
     }
     double k = fmin((turns + waiters) / turns, e->p_wanting);
@@ -312,7 +313,8 @@ static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct a
 
 static bool is_alone(const struct ac_evidence *e) {
     bool behind_lock = e->lock.share >= 0.3 && e->lock.held >= 0.6; /* several, one at a time */
-    return !behind_lock && e->p_busiest >= 0.45 && e->used - e->p_busiest < 0.35 && e->used < 1.35;
+    return !behind_lock && !ac_pool_explains(e) && !ac_loop_explains(e) && e->p_busiest >= 0.45 &&
+           e->used - e->p_busiest < 0.35 && e->used < 1.35;
 }
 
 static struct ac_fit fit_single_python(const struct ac_evidence *e) {
@@ -442,6 +444,14 @@ const struct ac_entry ac_entries[] = {
     {"machine-busy", fit_machine_busy, say_machine_busy, why_machine_busy, fix_machine_busy, NULL},
     ROW("cpu-quota", cpu_quota, NULL),
     {"pinned", fit_pinned, say_pinned, why_pinned, fix_pinned, code_pinned},
+    ROW("tiny-tasks", tiny_tasks, NULL),
+    ROW("pickling", pickling, NULL),
+    ROW("starved-pool", starved_pool, NULL),
+    ROW("uneven-tasks", uneven_tasks, NULL),
+    ROW("serial-pool-use", serial_pool_use, NULL),
+    ROW("blocked-event-loop", blocked_event_loop, NULL),
+    ROW("serial-awaits", serial_awaits, NULL),
+    ROW("start-up", start_up, NULL),
     {"gil-bound-threads", fit_gil_bound, say_gil_bound, why_gil_bound, fix_gil_bound, code_gil_bound},
     {"single-thread-python", fit_single_python, say_single_python, why_single_python, fix_single_python,
      code_single_python},
@@ -449,6 +459,8 @@ const struct ac_entry ac_entries[] = {
      code_single_native},
     ROW("lock-contention", lock_contention, NULL),
     ROW("io-sequential", io_sequential, ac_code_io_sequential),
+    ROW("gil-reenabled", gil_reenabled, NULL),
+    ROW("fork-hazard", fork_hazard, NULL),
     {"unclear", fit_unclear, say_unclear, why_unclear, NULL, NULL},
 };
 const size_t ac_entry_count = AC_COUNT(ac_entries);

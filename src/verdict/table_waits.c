@@ -70,8 +70,8 @@ void ac_say_cpu_quota(const struct ac_case *c, struct ac_buf *buf) {
 
 void ac_why_cpu_quota(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_buf_printf(buf, "the kernel held it back %.0f times, for %.1f CPU-seconds of a run of %.1f s", e->throttles * e->wall_s,
-                  e->throttled * e->wall_s, e->wall_s);
+    ac_buf_printf(buf, "the kernel held it back %.0f times, for %.1f CPU-seconds of a run of %.1f s",
+                  e->throttles * e->wall_s, e->throttled * e->wall_s, e->wall_s);
 }
 
 void ac_fix_cpu_quota(const struct ac_case *c, struct ac_buf *buf) {
@@ -88,7 +88,7 @@ void ac_fix_cpu_quota(const struct ac_case *c, struct ac_buf *buf) {
 
 struct ac_fit ac_fit_disk_bound(const struct ac_evidence *e) {
     double disk = e->states[AC_DISK];
-    bool fits = disk >= 0.25 && disk >= e->used && disk >= e->waits.threads;
+    bool fits = disk >= 0.25 && disk >= 0.7 * e->used && disk >= e->waits.threads;
     return (struct ac_fit){.fits = fits, .confidence = by_margin((disk - 0.15) / 0.3)};
 }
 
