@@ -15,9 +15,9 @@ const char *const ac_pool_names[AC_POOL_KIND_COUNT] = {
 struct pool_sum {
     const struct ac_scene *scene;
     struct ac_pool *pool;
-    uint8_t *worker;  /* per process: a worker */
-    uint8_t *manager; /* per process: runs a pool's code, as no worker */
-    double *bound_ns; /* per process: time below a worker's main function */
+    uint8_t *worker;    /* per process: a worker */
+    double *manager_ns; /* per process: time in a pool's code, as no worker */
+    double *bound_ns;   /* per process: time below a worker's main function */
     size_t moments, one, several, none, tail, longest;
     size_t run; /* moments that `alone` has been alone so far */
     uint32_t alone;
@@ -48,7 +48,7 @@ static void find_workers(struct pool_sum *sum) {
             sum->bound_ns[process_of(p, cell)] += (double)cell->ns;
             by_kind[sum->scene->marks->kind[cell->node]] += (double)cell->ns;
         } else if (marks & AC_MARK_MACHINERY && !(marks & AC_MARK_FORKER)) {
-            sum->manager[process_of(p, cell)] = 1;
+            sum->manager_ns[process_of(p, cell)] += (double)cell->ns;
         }
     }
     for (int kind = 1; kind < AC_POOL_KIND_COUNT; kind++) {
@@ -60,7 +60,6 @@ static void find_workers(struct pool_sum *sum) {
         sum->worker[i] = sum->bound_ns[i] > 0.1 * (double)(process->to_ns - process->from_ns) ||
                          sum->bound_ns[i] > 0.05 * (double)p->wall_ns;
         sum->pool->workers += sum->worker[i];
-        sum->manager[i] = sum->manager[i] && !sum->worker[i];
         sum->pool->lasting +=
             sum->worker[i] ? (double)(process->to_ns - process->from_ns) / (double)p->wall_ns : 0;
     }
@@ -75,7 +74,8 @@ static uint32_t parent_of(const struct ac_profile *p, uint32_t child) {
     return NOBODY;
 }
 
-/* The nearest ancestor that runs the pool's code (a fork server stands between), else the first Python. */
+/* The ancestor that spent most time in the pool's code (a fork server may stand between), else the first
+ * Python. */
 static uint32_t find_parent(const struct pool_sum *sum) {
     const struct ac_profile *p = sum->scene->profile;
     uint32_t worker = 0;
@@ -83,14 +83,14 @@ static uint32_t find_parent(const struct pool_sum *sum) {
         worker++;
     }
     uint32_t first = NOBODY;
+    uint32_t most = NOBODY;
     uint32_t at = worker < p->process_count ? parent_of(p, worker) : NOBODY;
     for (int depth = 0; at != NOBODY && depth < 8; depth++, at = parent_of(p, at)) {
-        if (sum->manager[at]) {
-            return at;
-        }
+        bool more = sum->manager_ns[at] > (most == NOBODY ? 0 : sum->manager_ns[most]);
+        most = more && !sum->worker[at] ? at : most;
         first = p->processes[at].python ? at : first;
     }
-    return first;
+    return most == NOBODY ? first : most;
 }
 
 /* --- what they did */
@@ -256,9 +256,9 @@ int ac_pool_figures(const struct ac_scene *scene) {
     pool->parent = NOBODY;
     pool->task.func = pool->feeder.func = pool->waits.func = AC_NO_FUNC;
     sum.worker = ac_calloc(p->process_count, 1);
-    sum.manager = ac_calloc(p->process_count, 1);
+    sum.manager_ns = ac_calloc(p->process_count, sizeof(*sum.manager_ns));
     sum.bound_ns = ac_calloc(p->process_count, sizeof(*sum.bound_ns));
-    int err = sum.worker && sum.manager && sum.bound_ns ? 0 : -ENOMEM;
+    int err = sum.worker && sum.manager_ns && sum.bound_ns ? 0 : -ENOMEM;
     if (err) {
         goto out;
     }
@@ -280,7 +280,7 @@ int ac_pool_figures(const struct ac_scene *scene) {
     }
 out:
     ac_free(sum.worker);
-    ac_free(sum.manager);
+    ac_free(sum.manager_ns);
     ac_free(sum.bound_ns);
     return err;
 }
