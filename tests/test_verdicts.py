@@ -128,6 +128,29 @@ def test_gil_reenabled(run: Runner, python: Interpreter, program: str, gil: str)
     assert ("gil-reenabled" in ids(report)) is (gil == "1")
 
 
+@TWO_CPUS
+@parametrize(*VERSIONS)
+@pytest.mark.parametrize(
+    ("program", "phases"),
+    [
+        ("phases_three", ["single-thread-python", "gil-bound-threads", "all-cores-busy"]),
+        ("phases_wait", ["idle", "single-thread-python"]),
+        ("phases_native", ["native-parallel", "single-thread-python"]),
+        ("single_python", ["single-thread-python"]),
+        ("gil_pool", ["gil-bound-threads"]),
+    ],
+)
+def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str]) -> None:
+    report = run.why_alone(run.program(python, program, SECONDS))
+    assert [one["id"] for one in report["phases"]] == phases
+    assert report["phases"][0]["from_s"] == 0
+    assert report["phases"][-1]["to_s"] == pytest.approx(report["wall_s"], abs=1e-3)
+    for one, next_one in zip(report["phases"], report["phases"][1:], strict=False):
+        assert one["to_s"] == next_one["from_s"]
+    assert report["verdict"]["id"] in phases
+    assert report["verdict"]["id"] not in ("all-cores-busy", "native-parallel", "idle")
+
+
 CPU_CGROUP = Path("/sys/fs/cgroup/cpu/cpu.shares")  # version 1; tests/c/test_cpus.c has trees of version 2
 
 

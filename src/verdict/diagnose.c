@@ -250,29 +250,66 @@ static int tell_phases(struct ac_diagnosis *whole, struct phase_case *phases, si
     return err;
 }
 
+struct run { /* that is told in phases */
+    const struct ac_profile *profile;
+    ac_source_fn source;
+    void *source_arg;
+    struct ac_diagnosis *whole;
+    struct phase_case phases[AC_MAX_PHASES];
+    int64_t ends[AC_MAX_PHASES];
+    size_t count;
+};
+
+static int diagnose_phase(struct run *run, size_t at) {
+    struct phase_case *phase = &run->phases[at];
+    struct ac_profile *slice;
+    int64_t from = at ? run->ends[at - 1] : 0;
+    int err = ac_phases_slice(run->profile, from, run->ends[at], &slice);
+    if (err) {
+        return err;
+    }
+    ac_diagnosis_free(phase->diagnosis);
+    *phase = (struct phase_case){.from_s = (double)from / 1e9, .to_s = (double)run->ends[at] / 1e9};
+    err = diagnose(slice, run->source, run->source_arg, run->whole->evidence->wall_s, &phase->diagnosis);
+    ac_slice_free(slice);
+    return err;
+}
+
+/* Neighbours of one verdict are one phase. */
+static int join_phases(struct run *run) {
+    for (size_t i = 0; i + 1 < run->count;) {
+        if (strcmp(run->phases[i].diagnosis->main.id, run->phases[i + 1].diagnosis->main.id) != 0) {
+            i++;
+            continue;
+        }
+        ac_diagnosis_free(run->phases[i].diagnosis);
+        size_t rest = run->count - i - 1;
+        memmove(&run->phases[i], &run->phases[i + 1], rest * sizeof(run->phases[0]));
+        memmove(&run->ends[i], &run->ends[i + 1], rest * sizeof(run->ends[0]));
+        run->phases[--run->count].diagnosis = NULL;
+        int err = diagnose_phase(run, i);
+        if (err) {
+            return err;
+        }
+        i -= i > 0; /* it may be like the one before now */
+    }
+    return 0;
+}
+
 static int add_phases(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
                       struct ac_diagnosis *whole) {
-    struct ac_profile *slices[AC_MAX_PHASES];
-    struct phase_case phases[AC_MAX_PHASES];
-    int64_t from[AC_MAX_PHASES];
-    size_t count = 0;
-    size_t told = 0;
+    struct run run = {profile, source, source_arg, whole, .count = 0};
     whole->phases = ac_calloc(AC_MAX_PHASES, sizeof(*whole->phases));
-    int err = whole->phases ? ac_phases_cut(profile, slices, from, &count) : -ENOMEM;
-    while (!err && told < count) {
-        phases[told].from_s = (double)from[told] / 1e9;
-        phases[told].to_s = phases[told].from_s + (double)slices[told]->wall_ns / 1e9;
-        err = diagnose(slices[told], source, source_arg, whole->evidence->wall_s, &phases[told].diagnosis);
-        told += !err;
+    int err = whole->phases ? ac_phases_cut(profile, run.ends, &run.count) : -ENOMEM;
+    for (size_t i = 0; !err && i < run.count; i++) {
+        err = diagnose_phase(&run, i);
     }
-    err = err ? err : tell_phases(whole, phases, count);
+    err = err ? err : join_phases(&run);
+    err = err ? err : tell_phases(whole, run.phases, run.count);
     struct phase_case all = {whole, 0, whole->evidence->wall_s};
     err = err || whole->phase_count ? err : put_phase(whole, &all);
-    for (size_t i = 0; i < told; i++) {
-        ac_diagnosis_free(phases[i].diagnosis);
-    }
-    for (size_t i = 0; i < count; i++) {
-        ac_slice_free(slices[i]);
+    for (size_t i = 0; i < AC_MAX_PHASES; i++) {
+        ac_diagnosis_free(run.phases[i].diagnosis);
     }
     return err;
 }

@@ -92,7 +92,9 @@ static void add_stretches(const struct loop_sum *sum, struct ac_loop *loop) {
     uint32_t last = 0;
     for (size_t i = 0; i <= p->segment_count; i++) {
         const struct ac_segment *s = i < p->segment_count ? &p->segments[i] : NULL;
-        if (s && s->thread != sum->thread) {
+        bool torn =
+            s && s->node == 0 && wants_cpu(s->state); /* a stack that could not be read ends nothing */
+        if (s && (s->thread != sum->thread || torn)) {
             continue;
         }
         uint32_t root =

@@ -13,8 +13,9 @@
 #define MIN_BIN  (50 * AC_NS_PER_MS)
 #define MIN_S    0.45 /* a phase lasts so long at least, and so much of the run */
 #define MIN_PART 0.06
-#define DISTANCE 0.45                 /* average threads by which neighbours differ */
-#define FEATURES (AC_STATE_COUNT + 2) /* the states; CPU of the first process, and of the others */
+#define DISTANCE 0.45 /* average threads by which neighbours differ */
+#define FEATURES                                                                                             \
+    (AC_STATE_COUNT + 2) /* the states; threads that want a CPU in the first process, in others */
 
 struct stretch { /* bins [from, to) and their mean */
     size_t from, to;
@@ -96,14 +97,19 @@ static int fill_bins(struct line *line) {
     }
     for (size_t i = 0; i < p->segment_count; i++) {
         const struct ac_segment *s = &p->segments[i];
-        bool cpu = s->state == AC_PYTHON || s->state == AC_NATIVE;
-        int whose = p->threads[s->thread].process ? AC_STATE_COUNT + 1 : AC_STATE_COUNT;
+        const struct ac_thread *thread = &p->threads[s->thread];
+        bool wants = s->state == AC_PYTHON || s->state == AC_NATIVE || s->state == AC_NO_CPU;
+        int whose = thread->process ? AC_STATE_COUNT + 1 : AC_STATE_COUNT;
+        int state = s->state; /* who waits for a CPU would run: what other programs do makes no phase */
+        if (state == AC_NO_CPU) {
+            state = thread->states_ns[AC_PYTHON] >= thread->states_ns[AC_NATIVE] ? AC_PYTHON : AC_NATIVE;
+        }
         for (size_t b = (size_t)(s->from_ns / line->bin_ns);
              b < line->bins && (int64_t)b * line->bin_ns < s->to_ns; b++) {
-            double share = part(line, s, (int64_t)b * line->bin_ns, (int64_t)(b + 1) * line->bin_ns) /
-                           (double)line->bin_ns;
-            line->stretches[b].mean[s->state] += share;
-            line->stretches[b].mean[whose] += cpu ? share : 0;
+            int64_t start = (int64_t)b * line->bin_ns;
+            double share = part(line, s, start, start + line->bin_ns) / (double)line->bin_ns;
+            line->stretches[b].mean[state] += share;
+            line->stretches[b].mean[whose] += wants ? share : 0;
         }
     }
     return 0;
@@ -243,13 +249,24 @@ static struct ac_profile *slice_of(const struct line *line, int64_t from, int64_
     return slice;
 }
 
-int ac_phases_cut(const struct ac_profile *profile, struct ac_profile **ret_slices, int64_t *ret_from,
-                  size_t *ret_count) {
+int ac_phases_slice(const struct ac_profile *profile, int64_t from, int64_t to,
+                    struct ac_profile **ret_slice) {
     struct line line = {.profile = profile};
-    size_t count = 0;
+    int err = measure(&line);
+    struct ac_profile *slice = err ? NULL : slice_of(&line, from, to);
+    ac_free(line.scale);
+    if (!slice) {
+        return -ENOMEM;
+    }
+    *ret_slice = slice;
+    return 0;
+}
+
+int ac_phases_cut(const struct ac_profile *profile, int64_t *ret_ends, size_t *ret_count) {
+    struct line line = {.profile = profile};
     int err = 0;
+    *ret_count = 0;
     if ((double)profile->wall_ns < 2 * MIN_S * 1e9 || profile->segment_count == 0) {
-        *ret_count = 0;
         return 0;
     }
     err = measure(&line);
@@ -261,19 +278,15 @@ int ac_phases_cut(const struct ac_profile *profile, struct ac_profile **ret_slic
         goto out;
     }
     cut(&line);
-    for (; !err && line.count > 1 && line.count <= AC_MAX_PHASES && count < line.count; count++) {
-        const struct stretch *s = &line.stretches[count];
-        int64_t to = count + 1 == line.count ? profile->wall_ns : (int64_t)s->to * line.bin_ns;
-        ret_from[count] = (int64_t)s->from * line.bin_ns;
-        ret_slices[count] = slice_of(&line, ret_from[count], to);
-        err = ret_slices[count] ? 0 : -ENOMEM;
+    if (line.count > 1 && line.count <= AC_MAX_PHASES) {
+        for (size_t i = 0; i < line.count; i++) {
+            ret_ends[i] = (int64_t)line.stretches[i].to * line.bin_ns;
+        }
+        ret_ends[line.count - 1] = profile->wall_ns;
+        *ret_count = line.count;
     }
 out:
-    for (size_t i = 0; err && i < count; i++) {
-        ac_slice_free(ret_slices[i]);
-    }
     ac_free(line.scale);
     ac_free(line.stretches);
-    *ret_count = err ? 0 : count;
     return err;
 }

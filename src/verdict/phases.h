@@ -6,10 +6,12 @@
 
 #define AC_MAX_PHASES 8 /* with more, the change itself is how the program behaves */
 
-/* Each phase as a profile of its own that shares its names and stacks with the whole, in order of time, and
- * when it began. No phases (count 0): it behaves alike throughout. ac_slice_free() each. */
-int ac_phases_cut(const struct ac_profile *profile, struct ac_profile **ret_slices, int64_t *ret_from,
-                  size_t *ret_count);
+/* When each phase ends, in order (room for AC_MAX_PHASES); the last with the run. Count 0: it behaves alike
+ * throughout. */
+int ac_phases_cut(const struct ac_profile *profile, int64_t *ret_ends, size_t *ret_count);
+/* A part of the run as a profile of its own, which shares names and stacks with the whole. */
+int ac_phases_slice(const struct ac_profile *profile, int64_t from, int64_t to,
+                    struct ac_profile **ret_slice);
 void ac_slice_free(struct ac_profile *slice);
 
 #endif

@@ -362,10 +362,109 @@ static void the_holder_is_inferred(void **state) {
     }
 }
 
+/* --- phases */
+
+#define WORKING(from, to, state)                                                                             \
+    { from, to, state, "work " APP ":7<main " APP ":20" }
+
+static const struct scene changing = {
+    .wall = 9,
+    .parents = {0, 1, 1},
+    .usable = 2,
+    .actors = {{.main = true, .spans = {WORKING(0, 3, AC_PYTHON), {3, 9, AC_LOCK, "main " APP ":30"}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, 0, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, .33, .67}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, .33, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, 0, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, .66, .34}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, .66, .34},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, 0, .66}}},
+               {.process = 1, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}},
+               {.process = 2, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}}}};
+
+static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
+    struct ac_diagnosis *d;
+    *ret_profile = profile_of(s);
+    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
+    return d;
+}
+
+static void phases_are_told(void **state) {
+    (void)state;
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(&changing, &p);
+    static const char *const ids[] = {"single-thread-python", "gil-bound-threads", "all-cores-busy"};
+    assert_int_equal(d->phase_count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(d->phases[i].id, ids[i]);
+        assert_true(d->phases[i].from_s > 3 * i - 0.1 && d->phases[i].from_s < 3 * i + 0.1);
+        assert_true(d->phases[i].to_s > 3 * i + 2.9 && d->phases[i].to_s < 3 * i + 3.1);
+    }
+    assert_true(d->phases[2].cpus_used > 1.9 && d->phases[2].cpus_used < 2.1);
+    /* the main verdict is of the phase that can save most, and its estimate is for the whole run */
+    assert_true(strcmp(d->main.id, ids[0]) == 0 || strcmp(d->main.id, ids[1]) == 0);
+    assert_non_null(strstr(d->main.evidence, "; from "));
+    assert_true(d->main.estimate_speedup > 1.15 && d->main.estimate_speedup < 1.25);
+    assert_int_equal(d->also_count, 1);
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
+/* Each turn of a loop does the same: no phases; and a moment of something else is none. */
+static const struct scene steady[] = {
+    {.wall = 9,
+     .actors = {{.main = true,
+                 .spans = {{0, 9, AC_PYTHON, "work " APP ":7", .2, 0, .7},
+                           {0, 9, AC_SLEEP, "wait " APP ":9", .2, .7, .3}}}}},
+    {.wall = 9,
+     .actors = {{.main = true,
+                 .spans = {WORKING(0, 4, AC_PYTHON), WORKING(4, 4.3, AC_SLEEP),
+                           WORKING(4.3, 9, AC_PYTHON)}}}},
+    {.wall = .8, .actors = {{.main = true, .spans = {WORKING(0, .4, AC_PYTHON), WORKING(.4, .8, AC_SLEEP)}}}},
+    /* what other programs take of its CPU is not its doing */
+    {.wall = 9,
+     .others = 1,
+     .usable = 2,
+     .actors = {{.main = true,
+                 .spans = {WORKING(0, 4, AC_PYTHON),
+                           {4, 9, AC_PYTHON, "work " APP ":7", .1, 0, .6},
+                           {4, 9, AC_NO_CPU, "work " APP ":7", .1, .6, .4}}}}},
+};
+
+static void a_steady_run_is_one_phase(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(steady); i++) {
+        struct ac_profile *p;
+        struct ac_diagnosis *d = diagnosis_of(&steady[i], &p);
+        assert_int_equal(d->phase_count, 1);
+        assert_string_equal(d->phases[0].id, d->main.id);
+        assert_true(d->phases[0].from_s == 0 && d->phases[0].to_s == steady[i].wall);
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+}
+
+static void memory_may_run_out(void **state) {
+    (void)state;
+    struct ac_profile *p = profile_of(&changing);
+    int err = -ENOMEM;
+    for (unsigned long n = 1; err && n < 2000; n++) {
+        struct ac_diagnosis *d = NULL;
+        ac_memory_fail_at(n);
+        err = ac_diagnose(p, NULL, NULL, &d);
+        ac_memory_fail_at(0);
+        assert_true(err == 0 || (err == -ENOMEM && d == NULL));
+        ac_diagnosis_free(d);
+    }
+    assert_int_equal(err, 0);
+    ac_profile_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdicts_are_right),
-        cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(verdicts_are_right), cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(phases_are_told),    cmocka_unit_test(a_steady_run_is_one_phase),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-# A service whose requests compute for a tenth of a second in the loop: blocked-event-loop by `render`.
+# A service whose requests compute for tenths of a second in the loop: blocked-event-loop by `render`.
 import asyncio
 import sys
 import time
@@ -13,7 +13,7 @@ def render(rows):
 
 async def request(number):
     await asyncio.sleep(0.005)
-    return render(200_000)
+    return render(800_000)
 
 
 async def heartbeat(until):
