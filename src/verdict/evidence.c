@@ -6,7 +6,8 @@
 #include "base/base.h"
 #include "verdict/marks.h"
 
-#define FORK_NS (20 * AC_NS_PER_MS) /* births are seen this late at most */
+#define STAYS_NS (100 * AC_NS_PER_MS)
+#define FORK_NS  (20 * AC_NS_PER_MS) /* births are seen this late at most */
 
 /* Thread-seconds a function spent in one state, with its heaviest stack. */
 struct tally {
@@ -324,7 +325,9 @@ static bool is_fork_of(const struct ac_process *parent, const struct ac_process 
     for (size_t i = 0; same && i < AC_COUNT(child->argv) && i < child->argc; i++) {
         same = child->argv[i] == parent->argv[i];
     }
-    return same && parent->python && child->python && child->from_ns > parent->from_ns;
+    /* what becomes another program does so at once */
+    bool stays = child->to_ns - child->from_ns >= STAYS_NS;
+    return same && stays && parent->python && child->python && child->from_ns > parent->from_ns;
 }
 
 /* Threads of the parent that were alive for a while before and after the fork. */

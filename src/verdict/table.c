@@ -143,6 +143,7 @@ static void why_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
     if (e->usable < e->online) {
         ac_buf_printf(buf, ", or more CPUs: the machine has %.0f", e->online);
     }
+    ac_put_workers(c, buf);
 }
 
 /* --- idle */
@@ -178,6 +179,7 @@ static void why_idle(const struct ac_case *c, struct ac_buf *buf) {
         ac_buf_str(buf, "; the main thread waited in ");
         ac_put_spot(c, &e->waiting, buf);
     }
+    ac_put_workers(c, buf);
 }
 
 /* --- machine-busy */
@@ -426,6 +428,7 @@ static void why_unclear(const struct ac_case *c, struct ac_buf *buf) {
         "of %.1f threads on average %.1f ran Python, %.1f native code, %.1f waited for the GIL, %.1f for "
         "something else",
         e->life, e->states[AC_PYTHON], e->states[AC_NATIVE], e->states[AC_GIL_WAIT], waiting(e));
+    ac_put_workers(c, buf);
 }
 
 /* A row whose functions stand in a file of their own. */

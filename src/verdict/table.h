@@ -73,6 +73,8 @@ void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const 
 
 /* words.c: "transform (batch.py:6)" */
 void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
+/* "; 4 workers of gunicorn", where there are some. */
+void ac_put_workers(const struct ac_case *c, struct ac_buf *buf);
 void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);
 
 #endif
