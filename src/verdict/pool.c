@@ -127,7 +127,9 @@ static void add_parent_cell(struct pool_sum *sum, const struct ac_cell *cell, do
     bool data = cell->node && sum->scene->marks->of_func[ac_node_func(p, cell->node)] & AC_MARK_DATA;
     int activity = p->nodes[cell->node].activity;
     bool starting = activity == AC_IMPORT || activity == AC_START_UP;
-    bool waits = p->threads[cell->thread].main && marks & AC_MARK_RESULT;
+    /* our own future waits in C: no frame but the user's */
+    bool in_future = pool->kind == AC_POOL_ALLCORES && cell->state == AC_LOCK;
+    bool waits = p->threads[cell->thread].main && (marks & AC_MARK_RESULT || in_future);
     if (on_cpu(cell->state) && !starting) {
         bool pickle = activity == AC_PICKLE || data;
         *(pickle                                                 ? &pool->data
