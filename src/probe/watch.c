@@ -22,7 +22,7 @@ enum { IDLE_SHARE = 16 };
  * it helps. */
 #define CPU_TIME_NS (4 * AC_NS_PER_MS)
 /* How often at most the descriptors of a thread's epoll are counted: some 10 us each. */
-#define WATCHED_NS (50 * AC_NS_PER_MS)
+#define WATCHED_NS (200 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 

@@ -188,9 +188,8 @@ static struct ac_fit fit_machine_busy(const struct ac_evidence *e) {
     double lost = crowded(e);
     bool fits = e->others >= 0.3 && lost >= 0.25 && e->states[AC_NO_CPU] >= 0.2 * e->used;
     double total = e->used + lost;
-    return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin(lost / 0.6),
-                           .gain_s = fits && total > 0 ? e->wall_s * lost / total : 0};
+    double saved = fits ? fmin(lost / total, e->states[AC_NO_CPU]) : 0; /* never more than it waited */
+    return (struct ac_fit){.fits = fits, .confidence = by_margin(lost / 0.6), .gain_s = e->wall_s * saved};
 }
 
 static void say_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
