@@ -102,7 +102,7 @@ def make(dice: random.Random, seconds: float) -> tuple[Case, set[str], int]:
 
 def judge(case: Case, right: set[str], noise: int) -> tuple[str, str, bool]:
     """The verdict, its confidence and whether it is right. A run that others disturbed is made again."""
-    for _ in range(4):
+    for _ in range(2):
         with hogs(noise) if noise else nullcontext():
             report, _ = why(program("sweep", json.dumps(case)))
         verdict = report["verdict"]
@@ -140,6 +140,7 @@ def main() -> int:
         case, right, noise = make(dice, options.seconds)
         result = judge(case, right, noise)
         results.append(result)
+        print(f"{len(results):4} {result[0]}, {result[1]}", file=sys.stderr, flush=True)
         if not result[2]:
             print(
                 f"{json.dumps(case)} noise {noise}: {result[0]}, {result[1]}; not {sorted(right)}", flush=True

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "report/report.h"
 #include "verdict/evidence.h"
 
 /* A stretch of a thread's life. The stack is "function file:line", leaf first, joined by "<". `every` > 0:
@@ -464,11 +465,31 @@ static void memory_may_run_out(void **state) {
     ac_profile_free(p);
 }
 
+/* What the format had before is in what it has now. */
+static void older_recordings_are_read(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t version;
+        int err;
+    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, -ENOTSUP}};
+    struct ac_profile *p = profile_of(&scenes[0]);
+    struct ac_buf buf = {0};
+    assert_int_equal(ac_recording_write(p, &buf), 0);
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        struct ac_profile *back = NULL;
+        memcpy(buf.data + 8, &cases[i].version, sizeof(cases[i].version)); /* behind the magic */
+        assert_int_equal(ac_recording_read(buf.data, buf.len, &back), cases[i].err);
+        ac_profile_free(back);
+    }
+    ac_buf_free(&buf);
+    ac_profile_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdicts_are_right), cmocka_unit_test(the_holder_is_inferred),
-        cmocka_unit_test(phases_are_told),    cmocka_unit_test(a_steady_run_is_one_phase),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(verdicts_are_right),        cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
+        cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
