@@ -66,11 +66,12 @@ void ac_fix_blocked_event_loop(const struct ac_case *c, struct ac_buf *buf) {
  * there are, they use it one after another. */
 struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     const struct ac_loop *loop = &e->loop;
+    bool named = loop->root.func != AC_NO_FUNC; /* what runs for microseconds may not have been seen */
     bool fits = loop->found && loop->idle >= 0.5 && loop->wakes >= 5 && loop->watched == 2 && e->used < 0.5 &&
-                loop->root.func != AC_NO_FUNC && loop->root_share >= 0.8;
-    enum ac_confidence confidence = by_margin(fmin((loop->idle - 0.4) / 0.3, (loop->root_share - 0.7) / 0.2));
+                (!named || loop->root_share >= 0.8);
+    enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
     return (struct ac_fit){.fits = fits,
-                           .confidence = confidence == AC_SURE ? AC_LIKELY : confidence,
+                           .confidence = confidence,
                            .gain_s = fits ? e->wall_s * fmin(loop->idle, 1) * (1 - 1 / 8.0) : 0,
                            .speedup = fits ? 1 / (1 - fmin(loop->idle, 1) * (1 - 1 / 8.0)) : 0};
 }
@@ -84,12 +85,13 @@ void ac_say_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
 
 void ac_why_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_loop *loop = &c->evidence->loop;
-    ac_put_spot(c, &loop->root, buf);
-    ac_buf_printf(
-        buf,
-        " ran below %.0f %% of the callbacks; the loop woke %.0f times a second and its epoll watched %u "
-        "descriptor besides its own",
-        100 * loop->root_share, loop->wakes, loop->watched - 1);
+    if (loop->root.func != AC_NO_FUNC) {
+        ac_put_spot(c, &loop->root, buf);
+        ac_buf_printf(buf, " ran below %.0f %% of the callbacks; ", 100 * loop->root_share);
+    }
+    ac_buf_printf(buf,
+                  "the loop woke %.0f times a second and its epoll watched %u descriptor besides its own",
+                  loop->wakes, loop->watched - 1);
 }
 
 void ac_fix_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
