@@ -569,7 +569,23 @@ static void ids_are_stable(void **state) {
                                       "pinned",
                                       "idle",
                                       "unclear",
-                                      "too-short"};
+                                      "too-short",
+                                      "oversubscribed",
+                                      "disk-bound",
+                                      "io-threads-ok",
+                                      "io-sequential",
+                                      "cpu-quota",
+                                      "lock-contention",
+                                      "tiny-tasks",
+                                      "pickling",
+                                      "starved-pool",
+                                      "uneven-tasks",
+                                      "serial-pool-use",
+                                      "start-up",
+                                      "blocked-event-loop",
+                                      "serial-awaits",
+                                      "gil-reenabled",
+                                      "fork-hazard"};
     for (size_t i = 0; i < AC_COUNT(ids); i++) {
         size_t at = 0;
         while (ac_verdict_id(at) && strcmp(ac_verdict_id(at), ids[i]) != 0) {
