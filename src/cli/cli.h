@@ -22,7 +22,7 @@ struct ac_settings {
     const char *outputs[AC_MAX_OUTPUTS];
     size_t output_count;
     const char *python;
-    bool module, quiet, json, no_children, help;
+    bool module, quiet, json, no_children, with_args, full_paths, help;
     char **rest; /* what is left of argv: the script and its arguments, files to show */
     int rest_count;
     bool dashes; /* the rest came after "--" */
@@ -37,6 +37,8 @@ enum ac_option_id {
     AC_OPT_JSON,
     AC_OPT_FAIL_UNDER,
     AC_OPT_NO_CHILDREN,
+    AC_OPT_WITH_ARGS,
+    AC_OPT_FULL_PATHS,
     AC_OPT_PYTHON,
     AC_OPT_MODULE,
     AC_OPT_HELP,

@@ -52,6 +52,7 @@ const struct ac_command ac_cmd_show = {
     .usage = "allcores show [options] FILE.allcores",
     .details = "  allcores show run.allcores\n"
                "  allcores show run.allcores -q -o run.speedscope.json\n",
-    .options = AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON),
+    .options = AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) |
+               AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS),
     .run = run,
 };

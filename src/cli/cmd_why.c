@@ -249,10 +249,10 @@ const struct ac_command ac_cmd_why = {
         "  allcores why --pid 4711 -d 10\n\n"
         "Exit code: the program's own (128 + N when signal N killed it); 125 for an error of allcores, 126\n"
         "or 127 when the command cannot be executed or is not found; 1 for --fail-under.\n",
-    .options = AC_TAKES(AC_OPT_PID) | AC_TAKES(AC_OPT_DURATION) | AC_TAKES(AC_OPT_RATE) |
-               AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) |
-               AC_TAKES(AC_OPT_FAIL_UNDER) | AC_TAKES(AC_OPT_NO_CHILDREN) | AC_TAKES(AC_OPT_PYTHON) |
-               AC_TAKES(AC_OPT_MODULE),
+    .options = AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS) | AC_TAKES(AC_OPT_PID) |
+               AC_TAKES(AC_OPT_DURATION) | AC_TAKES(AC_OPT_RATE) | AC_TAKES(AC_OPT_OUTPUT) |
+               AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) | AC_TAKES(AC_OPT_FAIL_UNDER) |
+               AC_TAKES(AC_OPT_NO_CHILDREN) | AC_TAKES(AC_OPT_PYTHON) | AC_TAKES(AC_OPT_MODULE),
     .program = true,
     .run = run_why,
 };

@@ -15,11 +15,13 @@ static const struct option options[AC_OPT_COUNT] = {
     [AC_OPT_DURATION] = {'d', "--duration", "TIME", "stop watching after TIME (10, 500ms, 2m)"},
     [AC_OPT_RATE] = {'r', "--rate", "RATE", "samples per second: 200 by default, 1 to 20khz"},
     [AC_OPT_OUTPUT] = {'o', "--output", "FILE",
-                       "write FILE too: .json .allcores .folded .gecko.json .speedscope.json"},
+                       "write FILE too: .html .json .allcores .folded .gecko.json .speedscope.json"},
     [AC_OPT_QUIET] = {'q', "--quiet", NULL, "no report on the terminal"},
     [AC_OPT_JSON] = {0, "--json", NULL, "the report as JSON on stdout"},
     [AC_OPT_FAIL_UNDER] = {0, "--fail-under", "CORES", "exit 1 when fewer cores than that were used"},
     [AC_OPT_NO_CHILDREN] = {0, "--no-children", NULL, "leave child processes out"},
+    [AC_OPT_WITH_ARGS] = {0, "--with-args", NULL, "tell the program's arguments in .html too"},
+    [AC_OPT_FULL_PATHS] = {0, "--full-paths", NULL, "tell whole paths in .html"},
     [AC_OPT_PYTHON] = {0, "--python", "EXE", "the interpreter for a script or -m (python3 by default)"},
     [AC_OPT_MODULE] = {'m', NULL, "MODULE", "run a module as `python -m` does"},
     [AC_OPT_HELP] = {'h', "--help", NULL, "this help"},
@@ -142,6 +144,8 @@ static int set_option(int id, const char *value, struct ac_settings *settings) {
     case AC_OPT_QUIET: settings->quiet = true; return 0;
     case AC_OPT_JSON: settings->json = true; return 0;
     case AC_OPT_NO_CHILDREN: settings->no_children = true; return 0;
+    case AC_OPT_WITH_ARGS: settings->with_args = true; return 0;
+    case AC_OPT_FULL_PATHS: settings->full_paths = true; return 0;
     case AC_OPT_MODULE: settings->module = true; return 0;
     case AC_OPT_HELP: settings->help = true; return 0;
     default: return set_number(id, value, settings);

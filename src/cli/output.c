@@ -9,28 +9,46 @@
 #include "cli/cli.h"
 #include "os/os.h"
 
-typedef int (*writer)(const struct ac_profile *, const struct ac_diagnosis *, struct ac_buf *);
+typedef int (*writer)(const struct ac_settings *, const struct ac_profile *, const struct ac_diagnosis *,
+                      struct ac_buf *);
 
-static int write_gecko(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
-                       struct ac_buf *buf) {
+static int write_json(const struct ac_settings *settings, const struct ac_profile *profile,
+                      const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
+    return ac_report_json(profile, diagnosis, buf);
+}
+
+static int write_html(const struct ac_settings *settings, const struct ac_profile *profile,
+                      const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    const struct ac_html_options options = {.with_args = settings->with_args,
+                                            .full_paths = settings->full_paths};
+    return ac_report_html(profile, diagnosis, &options, buf);
+}
+
+static int write_gecko(const struct ac_settings *settings, const struct ac_profile *profile,
+                       const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
     (void)diagnosis;
     return ac_report_gecko(profile, buf);
 }
 
-static int write_speedscope(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
-                            struct ac_buf *buf) {
+static int write_speedscope(const struct ac_settings *settings, const struct ac_profile *profile,
+                            const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
     (void)diagnosis;
     return ac_report_speedscope(profile, buf);
 }
 
-static int write_folded(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
-                        struct ac_buf *buf) {
+static int write_folded(const struct ac_settings *settings, const struct ac_profile *profile,
+                        const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
     (void)diagnosis;
     return ac_report_folded(profile, buf);
 }
 
-static int write_recording(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
-                           struct ac_buf *buf) {
+static int write_recording(const struct ac_settings *settings, const struct ac_profile *profile,
+                           const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
     (void)diagnosis;
     return ac_recording_write(profile, buf);
 }
@@ -42,7 +60,8 @@ static const struct {
 } writers[] = {
     {".speedscope.json", write_speedscope},
     {".gecko.json", write_gecko},
-    {".json", ac_report_json},
+    {".json", write_json},
+    {".html", write_html},
     {".folded", write_folded},
     {".allcores", write_recording},
 };
@@ -61,7 +80,7 @@ static writer writer_of(const char *path) {
     }
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
-        return ac_report_json; /* /dev/stdout, /dev/null, a pipe: JSON */
+        return write_json; /* /dev/stdout, /dev/null, a pipe: JSON */
     }
     return NULL;
 }
@@ -95,8 +114,8 @@ int ac_outputs_check(const struct ac_settings *settings) {
     for (size_t i = 0; i < settings->output_count; i++) {
         const char *path = settings->outputs[i];
         if (!writer_of(path)) {
-            ac_fail("-o %s: the suffix picks the format: .json, .speedscope.json, .gecko.json, .folded or "
-                    ".allcores",
+            ac_fail("-o %s: the suffix picks the format: .json, .speedscope.json, .gecko.json, .folded, "
+                    ".html or .allcores",
                     path);
             return -EINVAL;
         }
@@ -109,11 +128,11 @@ int ac_outputs_check(const struct ac_settings *settings) {
     return 0;
 }
 
-static int write_one(const char *path, const struct ac_profile *profile,
+static int write_one(const char *path, const struct ac_settings *settings, const struct ac_profile *profile,
                      const struct ac_diagnosis *diagnosis) {
     struct ac_buf buf = {0};
     writer write = writer_of(path);
-    int err = write ? write(profile, diagnosis, &buf) : -EINVAL;
+    int err = write ? write(settings, profile, diagnosis, &buf) : -EINVAL;
     err = err ? err : buf.err;
     err = err ? err : ac_file_write(path, buf.data, buf.len);
     ac_buf_free(&buf);
@@ -127,7 +146,7 @@ int ac_outputs_write(const struct ac_settings *settings, const struct ac_profile
                      const struct ac_diagnosis *diagnosis) {
     int code = 0;
     for (size_t i = 0; i < settings->output_count; i++) {
-        int failed = write_one(settings->outputs[i], profile, diagnosis);
+        int failed = write_one(settings->outputs[i], settings, profile, diagnosis);
         code = failed ? failed : code;
     }
     return code;

@@ -24,6 +24,12 @@ int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *
 int ac_report_dump_json(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_gecko(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_speedscope(const struct ac_profile *profile, struct ac_buf *buf);
+/* A page that stands by itself. Arguments and whole paths may be private: only when asked for. */
+struct ac_html_options {
+    bool with_args, full_paths;
+};
+int ac_report_html(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                   const struct ac_html_options *options, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
 
 /* .allcores: magic, version, zlib-compressed tables. Reading checks every length and index

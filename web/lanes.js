@@ -1,0 +1,135 @@
+// lanes.js - cores and threads over time on one canvas. Only rows in sight are drawn, and of each row no more
+// pieces than it has pixels.
+import {STATES, PYTHON, stateOf, activityOf, firstAfter} from "./data.js";
+
+export const ROW = 20;
+export const AXIS = 24;
+
+/** Okabe-Ito, and a pattern besides: "" plain, "/" and "\\" stripes, "." dots, "-" lines, "x" crosses. */
+export const LOOKS = [["#0072b2", ""], ["#e69f00", "/"], ["#56b4e9", ""], ["#d55e00", "x"], ["#009e73", "-"],
+  ["#f0e442", "."], ["#cc79a7", "\\"], ["#a9b0b8", ""], ["#8a929b", "."], ["#6b737c", "x"]];
+
+/** @param {number} state */
+export function tile(state) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 8;
+  const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const [color, pattern] = LOOKS[state];
+  c.fillStyle = color;
+  c.fillRect(0, 0, 8, 8);
+  c.strokeStyle = c.fillStyle = "rgba(0,0,0,.4)";
+  c.beginPath();
+  if (pattern === "/" || pattern === "x") for (const x of [-8, 0, 8]) { c.moveTo(x, 8); c.lineTo(x + 8, 0); }
+  if (pattern === "\\" || pattern === "x") for (const x of [-8, 0, 8]) { c.moveTo(x, 0); c.lineTo(x + 8, 8); }
+  if (pattern === "-") { c.moveTo(0, 4); c.lineTo(8, 4); }
+  if (pattern === ".") c.fillRect(3, 3, 2, 2);
+  c.stroke();
+  return canvas;
+}
+
+/** @typedef {{label: string, lane: import("./data.js").Lane, core: boolean}} Row */
+/** @typedef {{from: number, to: number, cursor: number, brush: [number, number] | null}} View */
+
+export class Lanes {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    this.fills = STATES.map((_, state) => /** @type {CanvasPattern} */ (this.c.createPattern(tile(state), "repeat")));
+    this.labels = 130;
+    this.width = this.height = 0;
+  }
+
+  resize(/** @type {number} */ width, /** @type {number} */ height) {
+    const ratio = window.devicePixelRatio || 1;
+    [this.width, this.height] = [width, height];
+    this.labels = width < 500 ? 84 : 150;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${height}px`;
+    this.c.setTransform(ratio, 0, 0, ratio, 0, 0);
+  }
+
+  /** @param {View} view @param {number} ms */
+  x(view, ms) {
+    return this.labels + (ms - view.from) / (view.to - view.from) * (this.width - this.labels);
+  }
+
+  /** @param {View} view @param {number} x */
+  ms(view, x) {
+    return view.from + (x - this.labels) / (this.width - this.labels) * (view.to - view.from);
+  }
+
+  /** @param {Row[]} rows @param {View} view @param {number} scroll @param {{ink: string, faint: string, paper: string}} colors */
+  draw(rows, view, scroll, colors) {
+    const {c, width, height} = this;
+    c.clearRect(0, 0, width, height);
+    c.font = "12px system-ui, sans-serif";
+    c.textBaseline = "middle";
+    const first = Math.floor(scroll / ROW);
+    for (let i = first; i < rows.length && AXIS + i * ROW - scroll < height; i++) {
+      this.row(rows[i], view, AXIS + i * ROW - scroll, colors);
+    }
+    this.axis(view, colors);
+    if (view.brush) {
+      const [from, to] = view.brush.map((ms) => Math.max(this.labels, this.x(view, ms)));
+      c.fillStyle = "rgba(127,127,127,.28)";
+      c.fillRect(from, 0, to - from, height);
+    }
+    const x = this.x(view, view.cursor);
+    if (x >= this.labels) {
+      c.fillStyle = colors.ink;
+      c.fillRect(Math.round(x), 0, 1, height);
+    }
+  }
+
+  /** @param {Row} row @param {View} view @param {number} y @param {{ink: string, faint: string}} colors */
+  row(row, view, y, colors) {
+    const {c} = this;
+    c.fillStyle = colors.faint;
+    c.fillRect(this.labels, y + 2, this.width - this.labels, row.core ? ROW - 4 : 1);
+    const {lane} = row;
+    const scale = (this.width - this.labels) / (view.to - view.from);
+    let i = firstAfter(lane, view.from);
+    while (i < lane.from.length && lane.from[i] < view.to) {
+      const from = this.labels + Math.max(0, lane.from[i] - view.from) * scale;
+      const to = Math.min(this.width, this.labels + (lane.to[i] - view.from) * scale);
+      const state = stateOf(lane.code[i]);
+      const overhead = row.core && activityOf(lane.code[i]) > 0;
+      c.fillStyle = overhead ? this.fills[6] : this.fills[state];
+      // Who holds the GIL fills the row; who waits is a thinner band: the holder is seen to hop.
+      const on = row.core || state === PYTHON || state === 2;
+      c.fillRect(from, y + (on ? 2 : 6), Math.max(to - from, 0.6), on ? ROW - 4 : ROW - 12);
+      // The next piece that reaches another pixel.
+      if (to - from < 1) {
+        const next = firstAfter(lane, view.from + (from + 1 - this.labels) / scale);
+        i = next > i ? next : i + 1;
+      } else {
+        i++;
+      }
+    }
+    c.fillStyle = colors.ink;
+    c.textAlign = "left";
+    const room = Math.floor(this.labels / 7);
+    c.fillText(row.label.length > room ? `${row.label.slice(0, room - 1)}…` : row.label, 4, y + ROW / 2);
+  }
+
+  /** @param {View} view @param {{ink: string, faint: string, paper: string}} colors */
+  axis(view, colors) {
+    const {c} = this;
+    c.fillStyle = colors.paper;
+    c.fillRect(0, 0, this.width, AXIS);
+    const rough = (view.to - view.from) / Math.max(2, (this.width - this.labels) / 90);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * ([1, 2, 5, 10].find((one) => one * power >= rough) ?? 10);
+    c.fillStyle = colors.ink;
+    c.textAlign = "center";
+    for (let at = Math.ceil(view.from / step) * step; at <= view.to; at += step) {
+      const x = this.x(view, at);
+      const text = step >= 100 ? `${(at / 1000).toFixed(step >= 1000 ? 0 : 1)} s` : `${at.toFixed(step >= 1 ? 0 : 2)} ms`;
+      c.fillRect(x, AXIS - 5, 1, 5);
+      if (x < this.width - 16) c.fillText(text, Math.max(x, this.labels + 10), AXIS / 2 - 3);
+    }
+  }
+}
