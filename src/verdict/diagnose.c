@@ -52,6 +52,26 @@ static char *take(struct ac_buf *buf, int *err) {
     return text;
 }
 
+/* What our own pool adds to the standard library's fix, where it adds something; docs/pool.md has the
+ * figures. */
+static const char *more_of(const char *id) {
+    static const struct {
+        const char *id, *text;
+    } lines[] = {
+        {"gil-bound-threads", "needs no __main__ guard, and takes lambdas"},
+        {"single-thread-python", "needs no __main__ guard, and takes lambdas"},
+        {"pickling", "moves arrays and buffers through shared memory"},
+        {"tiny-tasks", "sends a task in a microsecond, and map picks its own chunksize"},
+        {"start-up", "starts its workers four times as fast"},
+    };
+    for (size_t i = 0; i < AC_COUNT(lines); i++) {
+        if (strcmp(lines[i].id, id) == 0) {
+            return lines[i].text;
+        }
+    }
+    return NULL;
+}
+
 static int build(const struct ac_entry *entry, const struct ac_case *c, struct ac_verdict *ret) {
     struct ac_buf buf = {0};
     int err = 0;
@@ -73,6 +93,11 @@ static int build(const struct ac_entry *entry, const struct ac_case *c, struct a
     if (entry->code) {
         entry->code(c, &buf, &verdict.fix_place);
         verdict.fix_code = take(&buf, &err);
+    }
+    const char *more = entry->fix ? more_of(entry->id) : NULL;
+    if (more && c->evidence->pool.kind != AC_POOL_ALLCORES) {
+        ac_buf_printf(&buf, "`from allcores import ProcessPoolExecutor` (3.11 and later) %s", more);
+        verdict.fix_more = take(&buf, &err);
     }
     *ret = verdict; /* half built or whole, ac_diagnosis_free() takes it */
     return err;
