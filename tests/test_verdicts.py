@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Report, Runner, parametrize
-from interpreters import Interpreter
+from interpreters import Interpreter, interpreters
 
 SECONDS = 1.6
 VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
@@ -79,9 +80,20 @@ PROGRAMS = [
 ]
 
 
+def spread(*names: str, cases: Sequence[tuple[object, ...]]) -> Callable[[Any], Any]:
+    """Each case on every version, of which all but two, in turn, are long ones."""
+    here = [one for one in interpreters() if one.name in VERSIONS]
+    params = []
+    for i, case in enumerate(cases):
+        for j, python in enumerate(here):
+            marks = [] if (i + 2 * j) % len(here) < 2 else [pytest.mark.long]
+            name = "-".join(map(str, case))
+            params.append(pytest.param(python, *case, id=f"{name}-py{python.name}", marks=marks))
+    return pytest.mark.parametrize(("python", *names), params)
+
+
 @TWO_CPUS
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(("verdict", "program", "args"), PROGRAMS, ids=lambda value: str(value))
+@spread("verdict", "program", "args", cases=PROGRAMS)
 def test_verdict(
     run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
 ) -> None:
@@ -108,10 +120,15 @@ def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
     assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
 
 
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(
-    ("program", "hazard"),
-    [("fork_threads", True), ("busy_processes", False), ("busy_commands", False), ("tiny_submit", False)],
+@spread(
+    "program",
+    "hazard",
+    cases=[
+        ("fork_threads", True),
+        ("busy_processes", False),
+        ("busy_commands", False),
+        ("tiny_submit", False),
+    ],
 )
 def test_fork_hazard(run: Runner, python: Interpreter, program: str, hazard: bool) -> None:
     report = run.why(run.program(python, program, SECONDS))
@@ -129,10 +146,10 @@ def test_gil_reenabled(run: Runner, python: Interpreter, program: str, gil: str)
 
 
 @TWO_CPUS
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(
-    ("program", "phases"),
-    [
+@spread(
+    "program",
+    "phases",
+    cases=[
         ("phases_three", ["single-thread-python", "gil-bound-threads", "all-cores-busy"]),
         ("phases_wait", ["idle", "single-thread-python"]),
         ("phases_native", ["native-parallel", "single-thread-python"]),
@@ -172,10 +189,11 @@ def run_in_half_a_cpu(allcores: str, tmp_path: Path) -> Iterator[Runner]:
 
 @TWO_CPUS
 @pytest.mark.skipif(not CPU_CGROUP.exists(), reason="no cpu controller of cgroup version 1")
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(
-    ("verdict", "program", "args"),
-    [
+@spread(
+    "verdict",
+    "program",
+    "args",
+    cases=[
         ("cpu-quota", "busy_processes", (SECONDS, 2)),
         ("cpu-quota", "hash_threads", (SECONDS, 2)),
         ("cpu-quota", "gil_pool", (SECONDS,)),
