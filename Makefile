@@ -14,9 +14,9 @@ $(shell rm -rf $(VENV) build/wheel)
 endif
 endif
 endif
-SOURCES = $(shell find include src python web meson.build meson.options pyproject.toml -type f 2>/dev/null)
+SOURCES = $(shell find include src python web meson.build meson.options tools/embed-web pyproject.toml -type f 2>/dev/null)
 
-.PHONY: all demo test test-all lint fmt check-c check-long fuzz pythons clean
+.PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
 
 all: $(VENV)/.installed
 
@@ -35,9 +35,10 @@ $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 demo: all
 	$(VENV)/bin/allcores why examples/batch.py
 
-$(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt
+$(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt tests/npm.txt
 	tools/setup test
 	$(VENV)/bin/python -m pip install -q -r tests/requirements.txt
+	npm install --silent --no-save --prefix $(VENV)/web $$(cat tests/npm.txt)
 	@touch $@
 
 pythons:
@@ -46,15 +47,12 @@ pythons:
 test: all $(VENV)/.test-tools lint check-c pythons
 	$(VENV)/bin/python -m pytest -m "not long"
 
-test-all: all $(VENV)/.test-tools lint check-long fuzz pythons
+test-all: all $(VENV)/.test-tools lint check-c fuzz pythons
 	$(VENV)/bin/python -m pytest
 
 # The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.
 check-c: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c
-
-check-long: $(VENV)/.test-tools
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check-c long
 
 fuzz: $(VENV)/.test-tools
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/fuzz

@@ -46,7 +46,7 @@ export function showStacks(section, run) {
     let deepest = 0;
     const put = (/** @type {number} */ i, /** @type {number} */ left, /** @type {number} */ depth) => {
       const share = all[i] / (all[root] || 1);
-      if (share < 0.003 || depth > 60) return;
+      if (share < 0.01 || depth > 60) return;
       deepest = Math.max(deepest, depth);
       const text = title(run.stacks[i].frame);
       const box = make("button", {type: "button", title: `${text}: ${seconds(all[i])}`}, text);
@@ -67,7 +67,8 @@ export function showStacks(section, run) {
   };
   select.addEventListener("change", () => { root = 0; draw(); });
   section.append(make("h2", {}, "Where in the code"),
-    make("p", {}, make("label", {for: "state"}, "Time spent in "), select, " A click widens a frame; a second one goes back."), flame, twin);
+    make("p", {}, make("label", {for: "state"}, "Time spent in "), select, " A click widens a frame; a second one goes back."),
+    make("div", {class: "icicle"}, flame), twin);
   section.hidden = false;
   draw();
 }

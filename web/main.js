@@ -22,13 +22,21 @@ function showTime(run) {
     make("p", {class: "tools"}, make("label", {for: "filter"}, "Threads "), filter, whole),
     counters, box, legend,
     make("p", {class: "hint"}, "Wheel or + and − zoom, drag or arrows move, Shift and drag (or Shift and arrows) takes a range.",
-      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share.` : ""),
+      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : ""),
     range, live);
   section.hidden = false;
 
   const lanes = new Lanes(canvas);
   const coreRows = cores(run.threads).map(({cpu, lane}) => ({label: `CPU ${cpu}`, lane, core: true}));
-  let shown = run.threads;
+  // Those that lived longest first, and with each the others of its process.
+  const life = (/** @type {import("./data.js").Thread} */ one) => sums([one], 0, run.wall).reduce((a, b) => a + b, 0);
+  const lives = new Map(run.threads.map((one) => [one, life(one)]));
+  /** @type {Map<number, number>} */
+  const weight = new Map();
+  for (const [one, ms] of lives) weight.set(one.pid, (weight.get(one.pid) ?? 0) + ms);
+  const order = [...run.threads].sort((a, b) => (weight.get(b.pid) ?? 0) - (weight.get(a.pid) ?? 0) || a.pid - b.pid ||
+    (lives.get(b) ?? 0) - (lives.get(a) ?? 0));
+  let shown = order;
   /** @type {import("./lanes.js").Row[]} */
   let rows = [];
   let scroll = 0;
@@ -53,7 +61,7 @@ function showTime(run) {
 
   const select = () => {
     const word = filter.value.toLowerCase();
-    shown = run.threads.filter((one) => `${one.name} ${one.pid} ${one.tid}`.toLowerCase().includes(word));
+    shown = order.filter((one) => `${one.name} ${one.pid} ${one.tid}`.toLowerCase().includes(word));
     rows = [...coreRows, ...shown.map((one) => ({core: false, lane: one.lane,
       label: one.merged > 1 ? `${one.merged} threads` : `${one.name || "thread"} ${one.tid}`}))];
     layout();
@@ -63,7 +71,7 @@ function showTime(run) {
   const tell = () => {
     const at = view.cursor < 0 ? run.wall : view.cursor;
     const done = sums(run.threads, 0, at);
-    const cpu = done[PYTHON] + done[NATIVE];
+    const cpu = view.cursor < 0 ? run.cpu : done[PYTHON] + done[NATIVE];
     let now = 0;
     for (const {lane} of run.threads) {
       const i = firstAfter(lane, at);

@@ -8,13 +8,17 @@
 
 #include "report/names.h"
 #include "report/stream.h"
+#include "report/web.h" /* made by tools/embed-web: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 #include "verdict/evidence.h"
-#include "web.h" /* made by tools/embed-web: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 
-#define MAX_SEGMENTS 16000 /* of all lanes: some 10 bytes each */
-#define MAX_LANES    1024
-#define MAX_ROWS     200   /* of a table */
-#define LEAST_SHARE  0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
+#define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
+#define MAX_STEPS      1000000 /* of all lanes, to begin with */
+#define MAX_LANE_BYTES 240000  /* of all lanes, once alike steps are one piece */
+#define MAX_LANES      1024
+#define MAX_ROWS       200   /* of a table */
+#define MAX_NODES      1500  /* of the flame graph: a stack may be 192 deep */
+#define MAX_NAME       120   /* bytes of a name in it */
+#define LEAST_SHARE    0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
 
 static const char *const labels[AC_STATE_COUNT] = {
     "Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes", "Disk", "Lock",
@@ -303,16 +307,27 @@ static void put_lane(const struct ac_profile *p, const struct ac_lanes *lanes, u
     flush_piece(&lane);
 }
 
-/* A step such that the lanes together have at most MAX_SEGMENTS pieces; 10 us where they are few anyway. */
-static int64_t step_of(const struct ac_profile *p) {
-    if (p->segment_count <= MAX_SEGMENTS) {
-        return ac_max(10000, p->wall_ns / 2000000);
-    }
+/* The first step to try: 10 us where the pieces are few. */
+static int64_t first_step(const struct ac_profile *p) {
     int64_t alive_ns = 0;
     for (size_t i = 0; i < p->segment_count; i++) {
         alive_ns += p->segments[i].to_ns - p->segments[i].from_ns;
     }
-    return ac_max(10000, alive_ns / MAX_SEGMENTS);
+    return ac_max(10000,
+                  ac_max(p->segment_count > MAX_SEGMENTS ? alive_ns / MAX_STEPS : 0, p->wall_ns / MAX_STEPS));
+}
+
+static void put_threads_data(struct page *page, const struct ac_lanes *lanes, int64_t step) {
+    const struct ac_profile *p = page->p;
+    for (uint32_t i = 0; i < p->thread_count && i < MAX_LANES; i++) {
+        const struct ac_thread *t = &p->threads[i];
+        ac_buf_printf(page->buf, "%s{\"pid\":%d,\"tid\":%d,\"merged\":%u,\"name\":\"", i ? ",\n" : "",
+                      p->processes[t->process].pid, t->tid, t->merged);
+        put_text(page, ac_profile_text(p, t->name), true);
+        ac_buf_str(page->buf, "\",\"lane\":[");
+        put_lane(p, lanes, i, step, page->buf);
+        ac_buf_str(page->buf, "]}");
+    }
 }
 
 static int put_lanes(struct page *page) {
@@ -322,19 +337,23 @@ static int put_lanes(struct page *page) {
     if (err) {
         return err;
     }
-    int64_t step = step_of(p);
+    struct ac_buf told = {0};
+    struct page scratch = *page;
+    scratch.buf = &told;
+    int64_t step = first_step(p);
+    put_threads_data(&scratch, &lanes, step);
+    size_t most = MAX_LANE_BYTES + 64 * ac_min(p->thread_count, (size_t)MAX_LANES);
+    while (p->segment_count > MAX_SEGMENTS && told.len > most && step < p->wall_ns && !told.err) {
+        step *= 2;
+        ac_buf_clear(&told);
+        put_threads_data(&scratch, &lanes, step);
+    }
     ac_buf_printf(page->buf, "\"step_ms\":%.6f,\"coarse\":%s,\"threads\":[", (double)step / 1e6,
                   p->segment_count > MAX_SEGMENTS ? "true" : "false");
-    for (uint32_t i = 0; i < p->thread_count && i < MAX_LANES; i++) {
-        const struct ac_thread *t = &p->threads[i];
-        ac_buf_printf(page->buf, "%s{\"pid\":%d,\"tid\":%d,\"merged\":%u,\"name\":\"", i ? ",\n" : "",
-                      p->processes[t->process].pid, t->tid, t->merged);
-        put_text(page, ac_profile_text(p, t->name), true);
-        ac_buf_str(page->buf, "\",\"lane\":[");
-        put_lane(p, &lanes, i, step, page->buf);
-        ac_buf_str(page->buf, "]}");
-    }
+    ac_buf_bytes(page->buf, ac_buf_text(&told), told.len);
     ac_buf_str(page->buf, "]");
+    page->buf->err = page->buf->err ? page->buf->err : told.err;
+    ac_buf_free(&told);
     ac_lanes_free(&lanes);
     return 0;
 }
@@ -344,10 +363,14 @@ static int put_lanes(struct page *page) {
 static void put_frame(struct page *page, uint32_t frame) {
     const struct ac_profile *p = page->p;
     const struct ac_func *func = &p->funcs[p->frames[frame].func];
+    char name[MAX_NAME];
+    char file[MAX_NAME];
+    ac_copy(name, sizeof(name), ac_profile_text(p, func->name));
+    ac_copy(file, sizeof(file), path_of(page, ac_profile_text(p, func->file)));
     ac_buf_str(page->buf, "[\"");
-    put_text(page, ac_profile_text(p, func->name), true);
+    put_text(page, name, true);
     ac_buf_str(page->buf, "\",\"");
-    put_text(page, path_of(page, ac_profile_text(p, func->file)), true);
+    put_text(page, file, true);
     ac_buf_printf(page->buf, "\",%d]", p->frames[frame].line);
 }
 
@@ -375,6 +398,19 @@ static void put_node(struct page *page, const struct sums *sums, uint32_t node) 
     ac_buf_str(page->buf, "]}");
 }
 
+/* Stacks with no more time than this are left out. */
+static int64_t least_of(const struct ac_profile *p, const struct sums *sums) {
+    int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
+    for (size_t kept = SIZE_MAX;
+         kept > MAX_NODES && least<INT64_MAX / 2; least = kept> MAX_NODES ? 2 * least + 1 : least) {
+        kept = 0;
+        for (size_t i = 0; i < p->node_count; i++) {
+            kept += sums[i].all > least;
+        }
+    }
+    return least;
+}
+
 static int put_stacks(struct page *page) {
     const struct ac_profile *p = page->p;
     struct sums *sums = ac_calloc(p->node_count, sizeof(*sums));
@@ -388,7 +424,7 @@ static int put_stacks(struct page *page) {
     for (size_t i = p->node_count - 1; i > 0; i--) { /* a parent has a smaller index */
         sums[p->nodes[i].parent].all += sums[i].all;
     }
-    int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
+    int64_t least = least_of(p, sums);
     for (size_t i = p->node_count - 1; i > 0; i--) {
         for (int s = 0; sums[i].all <= least && s < AC_STATE_COUNT; s++) {
             sums[p->nodes[i].parent].own[s] += sums[i].own[s];

@@ -1,0 +1,88 @@
+#include "made_up.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TURN (5 * (int64_t)AC_NS_PER_MS)
+
+static int add_thread(struct ac_profile *p, uint32_t i, int64_t wall_ns) {
+    char name[32];
+    snprintf(name, sizeof(name), "worker-%u", i);
+    struct ac_thread *t = &p->threads[i];
+    *t = (struct ac_thread){.tid = 1000 + (int32_t)i,
+                            .merged = 1,
+                            .python = 1,
+                            .main = i == 0,
+                            .to_ns = wall_ns,
+                            .alive_ns = wall_ns,
+                            .run_delay_ns = -1,
+                            .switches_voluntary = -1,
+                            .switches_forced = -1};
+    t->states_ns[AC_PYTHON] = wall_ns / (int64_t)p->thread_cap;
+    t->states_ns[AC_GIL_WAIT] = wall_ns - t->states_ns[AC_PYTHON];
+    t->cpu_ns = t->states_ns[AC_PYTHON];
+    return ac_profile_string(p, name, strlen(name), &t->name);
+}
+
+/* Thread turn % threads holds; each of the others waits from its last turn to its next. */
+static int add_turns(struct ac_profile *p, uint32_t threads, int64_t wall_ns) {
+    int err = 0;
+    for (int64_t at = 0; at < wall_ns && !err; at += TURN) {
+        uint32_t thread = (uint32_t)(at / TURN % threads);
+        int64_t last = ac_max(0, at - (threads - 1) * TURN);
+        struct ac_segment wait = {
+            .from_ns = last, .to_ns = at, .thread = thread, .state = AC_GIL_WAIT, .cpu = -1};
+        struct ac_segment turn = {.from_ns = at,
+                                  .to_ns = at + TURN,
+                                  .thread = thread,
+                                  .state = AC_PYTHON,
+                                  .cpu = (int16_t)(thread % 2)};
+        err = at > last ? ac_profile_segment(p, &wait) : 0;
+        err = err ? err : ac_profile_segment(p, &turn);
+    }
+    return err;
+}
+
+int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profile) {
+    struct ac_profile *p = NULL;
+    int64_t wall_ns = seconds * AC_NS_PER_S;
+    int err = ac_profile_new(&p);
+    if (err) {
+        return err;
+    }
+    p->wall_ns = p->cpu_ns = wall_ns;
+    p->exit_code = -1;
+    p->cpus.online = p->cpus.affinity = 2;
+    p->cpus.usable = 2;
+    p->cpus.machine_busy_ns = -1;
+    p->sampling.rate_hz = 200;
+    err = ac_grow(&p->processes, &p->process_cap, 1, sizeof(*p->processes));
+    if (!err) {
+        p->processes[0] =
+            (struct ac_process){.pid = 1000, .to_ns = wall_ns, .cpu_ns = wall_ns, .gil_enabled = 1};
+        p->process_count = 1;
+        p->threads = ac_calloc(threads, sizeof(*p->threads));
+        p->thread_cap = p->threads ? threads : 0;
+        err = p->threads ? 0 : -ENOMEM;
+    }
+    for (uint32_t i = 0; !err && i < threads; i++) {
+        err = add_thread(p, i, wall_ns);
+        p->thread_count = i + 1;
+    }
+    err = err ? err : add_turns(p, threads, wall_ns);
+    if (err) {
+        ac_profile_free(p);
+        return err;
+    }
+    *ret_profile = p;
+    return 0;
+}
+
+int made_up_page(const struct ac_profile *profile, struct ac_buf *buf) {
+    struct ac_diagnosis *diagnosis = NULL;
+    struct ac_html_options options = {0};
+    int err = ac_diagnose(profile, NULL, NULL, &diagnosis);
+    err = err ? err : ac_report_html(profile, diagnosis, &options, buf);
+    ac_diagnosis_free(diagnosis);
+    return err;
+}

@@ -1,0 +1,11 @@
+/* made_up.h - the page of a run that never was, of any size. */
+#ifndef AC_TEST_MADE_UP_H
+#define AC_TEST_MADE_UP_H
+
+#include "report/report.h"
+
+/* `threads` threads that take turns at the GIL every 5 ms for `seconds`; 0 or -errno. */
+int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profile);
+int made_up_page(const struct ac_profile *profile, struct ac_buf *buf);
+
+#endif

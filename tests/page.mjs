@@ -1,0 +1,100 @@
+// page.mjs - drives a page in Chromium: page.mjs MODULES FILE SHOTS; prints what it saw as JSON.
+import {createRequire} from "node:module";
+
+const [modules, file, shots] = process.argv.slice(2);
+const require = createRequire(`${modules}/`);
+const {chromium} = require("playwright-core");
+const browser = await chromium.launch({executablePath: "/usr/bin/chromium", args: ["--no-sandbox"]});
+const seen = {messages: [], requests: [], axe: {}};
+const url = `file://${file}`;
+
+async function open(options = {}, hash = "") {
+  const page = await browser.newPage({viewport: {width: 1200, height: 900}, ...options});
+  page.on("console", (one) => seen.messages.push(one.text()));
+  page.on("pageerror", (one) => seen.messages.push(one.message));
+  page.on("dialog", (one) => { seen.messages.push(`dialog ${one.message()}`); one.dismiss(); });
+  page.on("request", (one) => one.url().split("#")[0] !== url && seen.requests.push(one.url()));
+  await page.goto(url + hash);
+  return page;
+}
+const hash = async (page) => {
+  await page.waitForTimeout(250); // the view is written a moment after the last step
+  return decodeURIComponent(new URL(page.url()).hash);
+};
+const span = async (page) => {
+  const [from, to] = /t=([^&]*)/.exec(await hash(page))[1].split(",").map(Number);
+  return [from, to];
+};
+
+for (const [name, options] of Object.entries({light: {colorScheme: "light"}, dark: {colorScheme: "dark"},
+  narrow: {viewport: {width: 390, height: 800}}})) {
+  const page = await open(options);
+  await page.screenshot({path: `${shots}/${name}.png`, fullPage: true});
+  seen[`${name}_overflow`] = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  // As the tester's own scripts; the page's policy lets none in, so the check goes around it.
+  const session = await page.context().newCDPSession(page);
+  const source = require("node:fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+  await session.send("Runtime.evaluate", {expression: source});
+  seen.axe[name] = await page.evaluate(async () => (await axe.run()).violations.map((one) =>
+    `${one.id}: ${one.nodes[0].html.slice(0, 120)}`));
+  if (name === "light") {
+    await page.emulateMedia({media: "print"});
+    await page.screenshot({path: `${shots}/print.png`, fullPage: true});
+  }
+  await page.close();
+}
+
+const plain = await open({javaScriptEnabled: false});
+seen.without_script = await plain.locator("main").innerText();
+
+const page = await open();
+const canvas = page.locator(".lanes canvas");
+const box = await canvas.boundingBox();
+const [x, y] = [box.x + box.width * 0.6, box.y + 60];
+await page.mouse.move(x, y);
+seen.cursor = await page.locator("#counters").innerText();
+await page.mouse.wheel(0, -400);
+seen.wheel = await span(page);
+await page.mouse.down();
+await page.mouse.move(x - 100, y, {steps: 4});
+await page.mouse.up();
+seen.drag = await span(page);
+await page.keyboard.down("Shift");
+await page.mouse.move(x - 150, y);
+await page.mouse.down();
+await page.mouse.move(x, y, {steps: 4});
+await page.mouse.up();
+await page.keyboard.up("Shift");
+seen.brush = await hash(page);
+seen.range = await page.locator("#range").innerText();
+await page.fill("#filter", "no such thread");
+seen.filter = await hash(page);
+seen.no_threads = (await canvas.boundingBox()).height;
+await page.fill("#filter", "");
+await page.click("#whole");
+seen.whole = await span(page);
+await canvas.focus();
+await page.keyboard.press("+");
+seen.plus = await span(page);
+await page.keyboard.press("d");
+seen.d = await span(page);
+await page.keyboard.press("ArrowRight");
+seen.live = await page.locator("#live").innerText();
+await page.keyboard.press("Shift+ArrowRight");
+seen.key_range = await page.locator("#range").innerText();
+await page.selectOption("#state", "0");
+seen.top = await page.locator("#stacks table").innerText();
+seen.frames = await page.locator(".flame button").count();
+await page.locator(".flame button").nth(1).click();
+seen.widened = await page.locator(".flame button").nth(0).innerText();
+await page.click("#theme");
+seen.theme = await page.evaluate(() => document.documentElement.dataset.theme);
+if (await page.locator("#copy").count()) {
+  await page.click("#copy");
+  await page.waitForTimeout(100);
+  seen.copied = await page.locator("#copy").innerText();
+}
+const again = await open({}, "#t=100.000,300.000&r=120.000,200.000");
+seen.restored = await again.locator("#range").innerText();
+await browser.close();
+console.log(JSON.stringify(seen));

@@ -1,0 +1,142 @@
+"""The page, in a real browser: what it says, each interaction, no harm from names, and its size."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TESTS, Runner
+from interpreters import interpreters
+
+MODULES = Path(os.environ.get("ALLCORES_NODE", TESTS.parent / ".venv" / "web"))
+KB = 1024
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\u2028\x1b[31m"
+
+
+def record(allcores: str, directory: Path, *command: str | Path) -> Path:
+    recording = directory / "run.allcores"
+    subprocess.run([allcores, "why", "-q", "-o", recording, "--", *command], check=True, timeout=60)
+    return recording
+
+
+def page(allcores: str, recording: Path, *options: str) -> Path:
+    path = recording.with_suffix(".html")
+    subprocess.run([allcores, "show", "-q", *options, "-o", path, recording], check=True)
+    return path
+
+
+def browse(path: Path) -> dict[str, Any]:
+    command = ["node", *map(str, (TESTS / "page.mjs", MODULES, path, path.parent))]
+    done = subprocess.run(command, check=True, timeout=180, stdout=subprocess.PIPE)
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def data(path: Path) -> dict[str, Any]:
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)
+    assert block
+    contender: dict[str, Any] = json.loads(block[1])["contenders"][0]
+    return contender
+
+
+@pytest.fixture(scope="module")
+def recording(allcores: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("html")
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    return record(allcores, directory, *Runner(allcores, directory).program(here, "gil_threads", 1.5, 4))
+
+
+@pytest.fixture(scope="module")
+def seen(allcores: str, recording: Path) -> dict[str, Any]:
+    return browse(page(allcores, recording))
+
+
+def test_silent_offline_accessible(seen: dict[str, Any]) -> None:
+    assert seen["messages"] == []
+    assert seen["requests"] == []
+    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["narrow_overflow"] <= 0
+
+
+def test_stands_without_javascript(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
+    shown = subprocess.run([allcores, "show", "--json", recording], check=True, stdout=subprocess.PIPE)
+    verdict = json.loads(shown.stdout)["verdict"]
+    for text in (verdict["sentence"], verdict["confidence"], verdict["evidence"], "Waiting for the GIL"):
+        assert text in seen["without_script"]
+
+
+def test_interactions(seen: dict[str, Any]) -> None:
+    from_ms, to_ms = seen["whole"]
+    wall = to_ms - from_ms
+    assert "cores used so far" in seen["cursor"]
+    assert "computing now" in seen["cursor"]
+    wheel, drag = seen["wheel"], seen["drag"]
+    assert wheel[1] - wheel[0] < 0.7 * wall
+    assert drag[0] > wheel[0]
+    assert drag[1] - drag[0] == pytest.approx(wheel[1] - wheel[0], abs=0.01)
+    assert "r=" in seen["brush"]
+    assert "cores used" in seen["range"]
+    assert "q=no such thread" in seen["filter"]
+    plus, right = seen["plus"], seen["d"]
+    assert plus[1] - plus[0] == pytest.approx(0.7 * wall, rel=0.01)
+    assert right[0] > plus[0]
+    assert "wall" in seen["live"]
+    assert "cores used" in seen["key_range"]
+    assert "crunch" in seen["top"]
+    assert seen["frames"] > 3
+    assert seen["widened"] != "everything"
+    assert seen["theme"] in ("dark", "light")
+    assert seen["restored"].startswith("From 120.0 ms to 200.0 ms")
+
+
+def test_lanes_add_up(allcores: str, recording: Path) -> None:
+    """The lanes show the waiting for the GIL that the totals tell, sampling aside."""
+    shown = subprocess.run([allcores, "show", "--json", recording], check=True, stdout=subprocess.PIPE)
+    waited_s = json.loads(shown.stdout)["states_s"]["gil_wait"]
+    run = data(page(allcores, recording))
+    lanes = [thread["lane"] for thread in run["threads"]]
+    steps = sum(lane[i + 1] for lane in lanes for i in range(0, len(lane), 3) if lane[i + 2] % 10 == 1)
+    assert steps * run["step_ms"] / 1e3 == pytest.approx(waited_s, rel=0.15)
+
+
+def test_hostile_names_do_no_harm(allcores: str, tmp_path: Path) -> None:
+    program = tmp_path / "<b onclick=alert(1)> & app.py"
+    program.write_text(
+        "import threading, time\n"
+        f"evil = compile('def f(end):\\n while time.monotonic() < end: pass\\n', {HOSTILE!r}, 'exec')\n"
+        "space = {'time': time}\n"
+        "exec(evil, space)\n"
+        f"threads = [threading.Thread(target=space['f'], args=(time.monotonic() + 1,), name={HOSTILE!r})"
+        " for _ in range(3)]\n"
+        "for one in threads: one.start()\n"
+        "for one in threads: one.join()\n"
+    )
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    command = here.command([str(program), "--password=secret", HOSTILE])
+    path = page(allcores, record(allcores, tmp_path, *command))
+    text = path.read_text()
+    assert "<img" not in text
+    assert "<b onclick" not in text
+    assert "secret" not in text
+    assert str(tmp_path) not in text
+    assert "\u2028" not in text
+    seen = browse(path)
+    assert seen["messages"] == []
+    assert seen["requests"] == []
+    told = page(allcores, path.with_suffix(".allcores"), "--with-args", "--full-paths").read_text()
+    assert "--password=secret" in told
+    assert str(tmp_path) in told
+
+
+def test_sizes(allcores: str, tmp_path: Path, recording: Path) -> None:
+    run = data(page(allcores, recording))
+    path = page(allcores, recording)
+    empty = path.stat().st_size - len(json.dumps(run))
+    assert empty < 100 * KB
+    assert path.stat().st_size < 400 * KB
