@@ -81,12 +81,12 @@ PROGRAMS = [
 
 
 def spread(*names: str, cases: Sequence[tuple[object, ...]]) -> Callable[[Any], Any]:
-    """Each case on every version, of which all but two, in turn, are long ones."""
+    """Each case on every version, of which all but one, in turn, are long ones."""
     here = [one for one in interpreters() if one.name in VERSIONS]
     params = []
     for i, case in enumerate(cases):
         for j, python in enumerate(here):
-            marks = [] if (i + 2 * j) % len(here) < 2 else [pytest.mark.long]
+            marks = [] if i % len(here) == j else [pytest.mark.long]
             name = "-".join(map(str, case))
             params.append(pytest.param(python, *case, id=f"{name}-py{python.name}", marks=marks))
     return pytest.mark.parametrize(("python", *names), params)
