@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ Report = dict[str, Any]
 
 def pytest_configure(config: pytest.Config) -> None:
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: see reap_orphans()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     required = os.environ.get("ALLCORES_REQUIRE_PYTHONS", "").split()
     absent = [version for version in required if version in missing()]
     if absent:
