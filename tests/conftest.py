@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     untested = missing() + ([] if any(one.free_threaded for one in interpreters()) else ["free-threaded"])
     if untested:
         terminalreporter.write_line(f"CPython versions not tested here: {', '.join(untested)}")
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Programs start with SIGHUP as usual, also where it came ignored (nohup)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

@@ -331,7 +331,7 @@ def test_ctrl_z_and_fg(cli: Command) -> None:
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "USR1", "USR2"])
-def test_signals_to_the_command_are_passed_on(cli: Command, name: str) -> None:
+def test_signals_to_the_command_are_passed_on(cli: Command, name: str, default_signals: None) -> None:
     script = cli.script(COUNTING.format(name=name))
     process = subprocess.Popen(
         [cli.path, "why", script],

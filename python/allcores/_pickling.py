@@ -11,7 +11,7 @@ import copyreg
 import io
 import pickle
 import sys
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from allcores._reach import Reach, name_of
@@ -70,8 +70,11 @@ def _add_multiprocessings(pickler: Any) -> None:
     is pickled as the standard pool does it."""
     reduction: Any = sys.modules.get("multiprocessing.reduction")
     if reduction is not None:
-        usual = getattr(pickler, "dispatch_table", copyreg.dispatch_table)
-        pickler.dispatch_table = {**usual, **reduction.ForkingPickler._extra_reducers}
+        theirs = reduction.ForkingPickler._extra_reducers
+        if isinstance(pickler, _Pickler):
+            pickler.dispatch_table = {**copyreg.dispatch_table, **theirs}
+        else:  # cloudpickle knows better how methods go by value
+            pickler.dispatch_table = {**theirs, **pickler.dispatch_table}
 
 
 def _as_memoryview(data: Any, form: str, shape: tuple[int, ...]) -> memoryview:
@@ -164,6 +167,8 @@ class _Pickler(pickle.Pickler):
             raise _NeedsValue
         if kind is ModuleType:
             raise _NeedsValue
+        if kind is MethodType and getattr(thing.__self__, thing.__name__, None) != thing:
+            raise _NeedsValue  # pickle would look for it there
         return NotImplemented
 
 

@@ -3,6 +3,8 @@
  * prefetcher, which stops at a page's end), two threads of that 20-21; into pages that do not exist yet
  * memcpy 1.4 (a fault every 4 KiB), pwrite to the memfd 2.8-3.0. Below a megabyte or so non-temporal loses:
  * the reader finds nothing in its cache. */
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -10,6 +12,7 @@
 #endif
 
 #include "base/atomics.h"
+#include "os/shared.h"
 #include "pool/segment.h"
 
 #define STREAM_FROM  (UINT64_C(2) << 20)  /* bytes from which stores bypass the cache */
@@ -84,7 +87,20 @@ static bool start_quiet(pthread_t *ret_thread, void *(*run)(void *), void *arg) 
     if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
         return false;
     }
-    bool started = pthread_create(ret_thread, NULL, run, arg) == 0;
+    pthread_attr_t elsewhere;
+    bool placed = pthread_attr_init(&elsewhere) == 0;
+    cpu_set_t cpus;
+    int here = ac_cpu_now();
+    if (placed && here >= 0 && here < CPU_SETSIZE && sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+        CPU_COUNT(&cpus) >
+            1) { /* queued behind us it would do nothing until the next balancing, 4 ms later */
+        CPU_CLR((size_t)here, &cpus);
+        pthread_attr_setaffinity_np(&elsewhere, sizeof(cpus), &cpus);
+    }
+    bool started = pthread_create(ret_thread, placed ? &elsewhere : NULL, run, arg) == 0;
+    if (placed) {
+        pthread_attr_destroy(&elsewhere);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import types
 import unittest
 import warnings
 
@@ -48,6 +50,11 @@ class Functions(Case):
         self.assertEqual(list(self.pool.map(outer, [-2, 3])), [10, 15])
         self.assertEqual(self.pool.submit(functools.partial(pow, 2), 10).result(), 1024)
         self.assertEqual(self.pool.submit("a-b".split, "-").result(), ["a", "b"])
+
+    def test_a_method_that_no_class_has(self) -> None:
+        multiprocessing.Pipe()  # its reducers, of methods too, are there from now on
+        method = types.MethodType(lambda self, n: self + n, 5)
+        self.assertEqual(self.pool.submit(method, 2).result(), 7)
 
     def test_a_changed_capture_is_seen(self) -> None:
         box = {"n": 1}
