@@ -73,14 +73,15 @@ def reap_orphans() -> None:
 
 
 def others_cpu_s() -> float:
-    """CPU time on this machine that was not ours or our children's, in seconds since some moment."""
+    """User CPU time on this machine that was not ours or our children's, in seconds since some moment.
+
+    Without the system's: what kernel threads do for a program's own fsyncs is the program's.
+    """
     reap_orphans()
     fields = Path("/proc/stat").read_text().split()[1:9]
-    user, nice, system, _, _, irq, softirq, steal = (
-        int(field) / os.sysconf("SC_CLK_TCK") for field in fields
-    )
-    ours = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return user + nice + system + irq + softirq + steal - ours
+    user, nice, *_, steal = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
+    ours = sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return user + nice + steal - ours
 
 
 class Runner:

@@ -138,3 +138,10 @@ bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, i
     *ret_fd = (int)call->args[0];
     return true;
 }
+
+bool ac_classify_file(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd) {
+    if (call->running || seen_through(arch, call) != CALL_FILE)
+        return false;
+    *ret_fd = (int)call->args[0];
+    return true;
+}

@@ -302,7 +302,12 @@ static enum ac_state blocked_state(struct ac_sampler *sampler, struct ac__proces
     }
     if (ac_classify_futex(AC_ARCH_OWN, &thread->call, &address))
         return futex_state(sampler, process, thread, address);
-    return ac_classify(AC_ARCH_OWN, &thread->call, thread->letter);
+    int fd;
+    enum ac_state state = ac_classify(AC_ARCH_OWN, &thread->call, thread->letter);
+    if (state == AC_IO && ac_classify_file(AC_ARCH_OWN, &thread->call, &fd) &&
+        ac_is_regular_file(process->pid, fd))
+        return AC_DISK; /* it woke up between its two files: the letter says no more what it slept for */
+    return state;
 }
 
 /* A loop with one connection and a loop with a hundred sleep alike: now and then, count. */
@@ -315,6 +320,8 @@ static void count_watched(const struct ac_sampler *sampler, const struct ac__pro
     thread->watched_look_ns = sampler->tick_ns;
     int watched = ac_epoll_watched(process->pid, fd);
     if (watched >= 0) {
+        if (thread->watched_count == 0)
+            thread->switches_before = thread->switches_voluntary;
         thread->watched_sum += (uint32_t)watched;
         thread->watched_count++;
     }

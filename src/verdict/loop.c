@@ -151,7 +151,8 @@ int ac_loop_figures(const struct ac_scene *scene) {
     }
     const struct ac_thread *thread = &scene->profile->threads[sum.thread];
     loop->watched = thread->watched;
-    loop->wakes = (double)ac_max(thread->switches_voluntary, 0) / scene->evidence->wall_s;
+    int64_t wakes = thread->switches_voluntary - thread->switches_before; /* imports sleep for their files */
+    loop->wakes = (double)ac_max(wakes, 0) / scene->evidence->wall_s;
     add_cells(&sum, loop);
     add_stretches(&sum, loop);
     int err = find_roots(&sum, loop);

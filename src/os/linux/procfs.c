@@ -402,3 +402,10 @@ int ac_epoll_watched(pid_t pid, int fd) {
     }
     return err < 0 ? err : count;
 }
+
+bool ac_is_regular_file(pid_t pid, int fd) {
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+    return ac_sys.stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
