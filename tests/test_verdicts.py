@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Runner, parametrize
-from interpreters import Interpreter
+from conftest import Report, Runner, parametrize
+from interpreters import Interpreter, interpreters
 
 SECONDS = 1.6
 VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
@@ -30,14 +32,68 @@ PROGRAMS = [
     ("all-cores-busy", "busy_commands", (SECONDS,)),
     ("idle", "sleeper", (SECONDS,)),
     ("idle", "queue_worker", (SECONDS,)),
+    ("idle", "idle_server", (SECONDS,)),
+    ("idle", "idle_reader", (SECONDS,)),
+    ("io-sequential", "io_urllib", (SECONDS,)),
+    ("io-sequential", "io_one_thread", (SECONDS,)),
+    ("io-sequential", "io_socket", (SECONDS,)),
+    ("io-threads-ok", "io_pool", (SECONDS,)),
+    ("io-threads-ok", "io_threads", (SECONDS,)),
+    ("io-threads-ok", "io_queue", (SECONDS,)),
+    ("disk-bound", "disk_fsync", (SECONDS,)),
+    ("disk-bound", "disk_read", (SECONDS,)),
+    ("disk-bound", "disk_sqlite", (SECONDS,)),
+    ("lock-contention", "lock_native", (SECONDS,)),
+    ("lock-contention", "lock_rlock_io", (SECONDS,)),
+    ("lock-contention", "lock_acquire", (SECONDS,)),
+    ("native-parallel", "lock_brief", (SECONDS,)),
+    ("oversubscribed", "oversubscribed", (SECONDS,)),
+    ("tiny-tasks", "tiny_submit", (SECONDS,)),
+    ("tiny-tasks", "tiny_map", (SECONDS,)),
+    ("tiny-tasks", "tiny_imap", (SECONDS,)),
+    ("pickling", "pickle_arguments", (SECONDS,)),
+    ("pickling", "pickle_results", (SECONDS,)),
+    ("pickling", "pickle_bytes", (SECONDS,)),
+    ("starved-pool", "starved_submit", (SECONDS,)),
+    ("starved-pool", "starved_imap", (SECONDS,)),
+    ("starved-pool", "starved_merge", (SECONDS,)),
+    ("uneven-tasks", "uneven_tasks", (SECONDS,)),
+    ("uneven-tasks", "uneven_chunks", (SECONDS,)),
+    ("uneven-tasks", "uneven_native", (SECONDS,)),
+    ("serial-pool-use", "serial_result", (SECONDS,)),
+    ("serial-pool-use", "serial_apply", (SECONDS,)),
+    ("serial-pool-use", "serial_get", (SECONDS,)),
+    ("start-up", "start_spawn", (SECONDS,)),
+    ("start-up", "start_pools", (SECONDS,)),
+    ("start-up", "start_commands", (SECONDS,)),
+    ("all-cores-busy", "good_pool", (SECONDS,)),
+    ("blocked-event-loop", "loop_sleep", (SECONDS,)),
+    ("blocked-event-loop", "loop_urllib", (SECONDS,)),
+    ("blocked-event-loop", "loop_compute", (SECONDS,)),
+    ("idle", "loop_idle", (SECONDS,)),
+    ("idle", "loop_threads", (SECONDS,)),
+    ("serial-awaits", "await_loop", (SECONDS,)),
+    ("serial-awaits", "await_pages", (SECONDS,)),
+    ("serial-awaits", "await_tasks", (SECONDS,)),
     ("too-short", "sleeper", (0,)),
     ("too-short", "single_python", (0.01,)),
 ]
 
 
+def spread(*names: str, cases: Sequence[tuple[object, ...]]) -> Callable[[Any], Any]:
+    """Each case on every version, of which all but one, in turn, are long ones."""
+    here = [one for one in interpreters() if one.name in VERSIONS]
+    params = []
+    for i, case in enumerate(cases):
+        for j, python in enumerate(here):
+            marks = [] if i % len(here) == j else [pytest.mark.long]
+            name = "-".join(map(str, case))
+            params.append(pytest.param(python, *case, id=f"{name}-py{python.name}", marks=marks))
+    return pytest.mark.parametrize(("python", *names), params)
+
+
 @TWO_CPUS
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(("verdict", "program", "args"), PROGRAMS, ids=lambda value: str(value))
+@spread("verdict", "program", "args", cases=PROGRAMS)
 def test_verdict(
     run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
 ) -> None:
@@ -53,6 +109,103 @@ def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
     report = run.why_alone(["taskset", "-c", "0", *command])
     assert report["verdict"]["id"] == "pinned", report["verdict"]
     assert report["cpus"]["affinity"] == 1
+
+
+def ids(report: Report) -> list[str]:
+    return [report["verdict"]["id"], *(one["id"] for one in report["also"])]
+
+
+@parametrize(*VERSIONS)
+def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
+    assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
+
+
+@spread(
+    "program",
+    "hazard",
+    cases=[
+        ("fork_threads", True),
+        ("busy_processes", False),
+        ("busy_commands", False),
+        ("tiny_submit", False),
+    ],
+)
+def test_fork_hazard(run: Runner, python: Interpreter, program: str, hazard: bool) -> None:
+    report = run.why(run.program(python, program, SECONDS))
+    assert ("fork-hazard" in ids(report)) is hazard
+    assert report["verdict"]["id"] != "fork-hazard"
+
+
+@parametrize("3.14t")
+@pytest.mark.parametrize("program", ["gil_threads", "gil_pool", "queue_worker"])
+@pytest.mark.parametrize("gil", ["0", "1"])
+def test_gil_reenabled(run: Runner, python: Interpreter, program: str, gil: str) -> None:
+    args = (SECONDS, 4) if program == "gil_threads" else (SECONDS,)
+    report = run.why(["env", f"PYTHON_GIL={gil}", *run.program(python, program, *args)])
+    assert ("gil-reenabled" in ids(report)) is (gil == "1")
+
+
+@TWO_CPUS
+@spread(
+    "program",
+    "phases",
+    cases=[
+        ("phases_three", ["single-thread-python", "gil-bound-threads", "all-cores-busy"]),
+        ("phases_wait", ["idle", "single-thread-python"]),
+        ("phases_native", ["native-parallel", "single-thread-python"]),
+        ("single_python", ["single-thread-python"]),
+        ("gil_pool", ["gil-bound-threads"]),
+    ],
+)
+def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str]) -> None:
+    report = run.why_alone(run.program(python, program, SECONDS))
+    assert [one["id"] for one in report["phases"]] == phases
+    assert report["phases"][0]["from_s"] == 0
+    assert report["phases"][-1]["to_s"] == pytest.approx(report["wall_s"], abs=1e-3)
+    for one, next_one in zip(report["phases"], report["phases"][1:], strict=False):
+        assert one["to_s"] == next_one["from_s"]
+    assert report["verdict"]["id"] in phases
+    assert report["verdict"]["id"] not in ("all-cores-busy", "native-parallel", "idle")
+
+
+CPU_CGROUP = Path("/sys/fs/cgroup/cpu/cpu.shares")  # version 1; tests/c/test_cpus.c has trees of version 2
+
+
+@pytest.fixture
+def run_in_half_a_cpu(allcores: str, tmp_path: Path) -> Iterator[Runner]:
+    """Runs the command and what it starts in a cgroup with half a CPU."""
+    where = CPU_CGROUP.parent / f"allcores-{os.getpid()}-{tmp_path.name}"
+    try:
+        where.mkdir()
+    except OSError:
+        pytest.skip("no cpu controller of cgroup version 1 that may be written")
+    (where / "cpu.cfs_quota_us").write_text("50000")
+    command = tmp_path / "allcores"
+    command.write_text(f'#!/bin/sh\necho $$ > "{where}/tasks" && exec "{allcores}" "$@"\n')
+    command.chmod(0o755)
+    yield Runner(str(command), tmp_path)
+    where.rmdir()
+
+
+@TWO_CPUS
+@pytest.mark.skipif(not CPU_CGROUP.exists(), reason="no cpu controller of cgroup version 1")
+@spread(
+    "verdict",
+    "program",
+    "args",
+    cases=[
+        ("cpu-quota", "busy_processes", (SECONDS, 2)),
+        ("cpu-quota", "hash_threads", (SECONDS, 2)),
+        ("cpu-quota", "gil_pool", (SECONDS,)),
+        ("idle", "sleeper", (SECONDS,)),
+    ],
+)
+def test_quota(
+    run_in_half_a_cpu: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
+) -> None:
+    run = run_in_half_a_cpu
+    report = run.why_alone(run.program(python, program, *args))
+    assert report["verdict"]["id"] == verdict, report["verdict"]
 
 
 @contextmanager

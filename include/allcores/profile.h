@@ -46,11 +46,13 @@ enum ac_activity {
 };
 extern const char *const ac_activity_names[AC_ACTIVITY_COUNT];
 
-/* How CPU time under the GIL was spent, from the leaf frame's instruction. */
+/* More about a state. Of AC_PYTHON, from the leaf frame's instruction: how CPU time under the GIL was spent.
+ * Of AC_IO, from the system call: what the wait was for. */
 enum ac_kind {
     AC_KIND_NONE,     /* does not apply or cannot be told */
     AC_KIND_BYTECODE, /* the interpreter's own loop */
     AC_KIND_C_CALL,   /* inside a C function that was called from the leaf frame and keeps the GIL */
+    AC_KIND_PEER,     /* waits for the other end of a connected socket, no epoll and no accept */
     AC_KIND_COUNT
 };
 
@@ -125,7 +127,9 @@ struct ac_thread {
     uint32_t merged; /* number of threads in this row, >= 1 */
     int8_t python;   /* 1: the interpreter knows it (or did); 0: it does not; -1: not to be told */
     uint8_t main;    /* 1: the process's main thread */
-    uint8_t pad[2];
+    uint8_t
+        watched; /* descriptors that the epoll it slept in watched, on average; at most 255; 0 not known */
+    uint8_t switches_before; /* voluntary ones, before it first slept in an epoll; at most 255 */
     int64_t from_ns, to_ns; /* to - from summed in alive_ns when merged */
     int64_t alive_ns;
     int64_t cpu_ns, run_delay_ns;                /* the kernel's own totals; run_delay -1: unknown */

@@ -50,6 +50,9 @@ struct ac_syscall_state {
     uint64_t args[6];
     uint64_t sp, pc;
 };
+/* How many descriptors an epoll descriptor of the process watches, at most about 60; or negative. */
+int ac_epoll_watched(pid_t pid, int fd);
+bool ac_is_regular_file(pid_t pid, int fd); /* the process's descriptor; false where it cannot be told */
 int ac_task_syscall(struct ac_task *task, struct ac_syscall_state *ret); /* -EPERM without ptrace rights */
 
 struct ac_stat {

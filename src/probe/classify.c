@@ -9,6 +9,7 @@ enum call {
     CALL_FILE,   /* read, write: a socket or pipe, or a file when the sleep is uninterruptible */
     CALL_DISK,   /* only ever a file */
     CALL_IO,     /* socket, pipe, epoll */
+    CALL_PEER,   /* one connected socket */
     CALL_POLL,   /* args: fds, nfds; no fds is a sleep */
     CALL_SELECT, /* args: nfds, read, write, except; no fds is a sleep */
     CALL_SLEEP,
@@ -26,8 +27,8 @@ struct entry {
 static const struct entry x86_64[] = {
     {0, CALL_FILE},    {1, CALL_FILE},   {7, CALL_POLL},      {17, CALL_DISK},    {18, CALL_DISK},
     {19, CALL_FILE},   {20, CALL_FILE},  {23, CALL_SELECT},   {26, CALL_DISK},    {35, CALL_SLEEP},
-    {40, CALL_FILE},   {42, CALL_IO},    {43, CALL_IO},       {44, CALL_IO},      {45, CALL_IO},
-    {46, CALL_IO},     {47, CALL_IO},    {65, CALL_LOCK},     {69, CALL_IO},      {70, CALL_IO},
+    {40, CALL_FILE},   {42, CALL_PEER},  {43, CALL_IO},       {44, CALL_PEER},    {45, CALL_PEER},
+    {46, CALL_PEER},   {47, CALL_PEER},  {65, CALL_LOCK},     {69, CALL_IO},      {70, CALL_IO},
     {72, CALL_FCNTL},  {73, CALL_LOCK},  {74, CALL_DISK},     {75, CALL_DISK},    {162, CALL_DISK},
     {202, CALL_FUTEX}, {208, CALL_DISK}, {219, CALL_RESTART}, {220, CALL_LOCK},   {230, CALL_SLEEP},
     {232, CALL_IO},    {242, CALL_IO},   {243, CALL_IO},      {270, CALL_SELECT}, {271, CALL_POLL},
@@ -44,8 +45,8 @@ static const struct entry aarch64[] = {
     {75, CALL_IO},       {76, CALL_FILE},  {77, CALL_IO},    {81, CALL_DISK},   {82, CALL_DISK},
     {83, CALL_DISK},     {84, CALL_DISK},  {98, CALL_FUTEX}, {101, CALL_SLEEP}, {115, CALL_SLEEP},
     {128, CALL_RESTART}, {182, CALL_IO},   {183, CALL_IO},   {188, CALL_IO},    {189, CALL_IO},
-    {192, CALL_LOCK},    {193, CALL_LOCK}, {202, CALL_IO},   {203, CALL_IO},    {206, CALL_IO},
-    {207, CALL_IO},      {211, CALL_IO},   {212, CALL_IO},   {227, CALL_DISK},  {242, CALL_IO},
+    {192, CALL_LOCK},    {193, CALL_LOCK}, {202, CALL_IO},   {203, CALL_PEER},  {206, CALL_PEER},
+    {207, CALL_PEER},    {211, CALL_PEER}, {212, CALL_PEER}, {227, CALL_DISK},  {242, CALL_IO},
     {243, CALL_IO},      {267, CALL_DISK}, {269, CALL_IO},   {285, CALL_DISK},  {286, CALL_FILE},
     {287, CALL_FILE},    {292, CALL_DISK}, {426, CALL_IO},   {441, CALL_IO},    {449, CALL_FUTEX},
     {455, CALL_FUTEX},
@@ -111,6 +112,7 @@ enum ac_state ac_classify(enum ac_arch arch, const struct ac_syscall_state *call
     switch (seen_through(arch, call)) {
     case CALL_FILE: return letter == 'D' ? AC_DISK : AC_IO;
     case CALL_DISK: return AC_DISK;
+    case CALL_PEER:
     case CALL_IO: return AC_IO;
     case CALL_POLL: return call->args[1] == 0 ? AC_SLEEP : AC_IO;
     case CALL_SELECT: return call->args[0] == 0 ? AC_SLEEP : AC_IO;
@@ -122,4 +124,24 @@ enum ac_state ac_classify(enum ac_arch arch, const struct ac_syscall_state *call
     case CALL_OTHER: break;
     }
     return letter == 'D' ? AC_DISK : AC_OTHER;
+}
+
+bool ac_classify_peer(enum ac_arch arch, const struct ac_syscall_state *call) {
+    enum call kind = seen_through(arch, call);
+    return kind == CALL_PEER || (kind == CALL_POLL && call->args[1] == 1);
+}
+
+bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd) {
+    bool wait = arch == AC_ARCH_AARCH64 ? call->nr == 22 : call->nr == 232 || call->nr == 281;
+    if (call->running || !(wait || call->nr == 441))
+        return false;
+    *ret_fd = (int)call->args[0];
+    return true;
+}
+
+bool ac_classify_file(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd) {
+    if (call->running || seen_through(arch, call) != CALL_FILE)
+        return false;
+    *ret_fd = (int)call->args[0];
+    return true;
 }

@@ -21,5 +21,12 @@ bool ac_classify_wants_stat(enum ac_arch arch, const struct ac_syscall_state *ca
 /* The state of a thread that sleeps in `call`. `letter`: its state in stat, 0 when not read. A futex comes
  * out as AC_LOCK: whether it is a GIL's only the reader of Python can say. */
 enum ac_state ac_classify(enum ac_arch arch, const struct ac_syscall_state *call, char letter);
+/* Does it sleep in an epoll? ret_fd is which. */
+bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd);
+/* Does it sleep in a read or write of a descriptor, whatever that is? ret_fd is which. */
+bool ac_classify_file(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd);
+/* Does it wait for the other end of one connection: recv, send, connect, or a poll of one descriptor (what a
+ * timeout makes of them)? */
+bool ac_classify_peer(enum ac_arch arch, const struct ac_syscall_state *call);
 
 #endif

@@ -73,8 +73,11 @@ struct ac__thread {
 
     /* what it was last seen doing; watch.c */
     struct ac__label label;
-    int64_t pending_ns;                 /* weight of `label` not yet in a cell */
-    int64_t segment_ns;                 /* the segment of `label` began then */
+    int64_t pending_ns;      /* weight of `label` not yet in a cell */
+    int64_t segment_ns;      /* the segment of `label` began then */
+    int64_t watched_look_ns; /* the last count of what its epoll watches; their sum and number */
+    uint32_t watched_sum, watched_count;
+    int64_t switches_before;            /* the voluntary ones until the first count */
     int64_t boot_ns;                    /* on a CPU before Python was initialised */
     struct ac_syscall_state call;       /* it sleeps in */
     int64_t idle_from_ns, next_look_ns; /* without the ring: back-off */

@@ -21,6 +21,8 @@ enum { IDLE_SHARE = 16 };
  * thread uses after its last read is only in its process's clock, so without the ring it is read as often as
  * it helps. */
 #define CPU_TIME_NS (4 * AC_NS_PER_MS)
+/* How often at most the descriptors of a thread's epoll are counted: some 10 us each. */
+#define WATCHED_NS (200 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 
@@ -300,7 +302,29 @@ static enum ac_state blocked_state(struct ac_sampler *sampler, struct ac__proces
     }
     if (ac_classify_futex(AC_ARCH_OWN, &thread->call, &address))
         return futex_state(sampler, process, thread, address);
-    return ac_classify(AC_ARCH_OWN, &thread->call, thread->letter);
+    int fd;
+    enum ac_state state = ac_classify(AC_ARCH_OWN, &thread->call, thread->letter);
+    if (state == AC_IO && ac_classify_file(AC_ARCH_OWN, &thread->call, &fd) &&
+        ac_is_regular_file(process->pid, fd))
+        return AC_DISK; /* it woke up between its two files: the letter says no more what it slept for */
+    return state;
+}
+
+/* A loop with one connection and a loop with a hundred sleep alike: now and then, count. */
+static void count_watched(const struct ac_sampler *sampler, const struct ac__process *process,
+                          struct ac__thread *thread) {
+    int fd;
+    if (!ac_classify_epoll(AC_ARCH_OWN, &thread->call, &fd) ||
+        sampler->tick_ns - thread->watched_look_ns < WATCHED_NS)
+        return;
+    thread->watched_look_ns = sampler->tick_ns;
+    int watched = ac_epoll_watched(process->pid, fd);
+    if (watched >= 0) {
+        if (thread->watched_count == 0)
+            thread->switches_before = thread->switches_voluntary;
+        thread->watched_sum += (uint32_t)watched;
+        thread->watched_count++;
+    }
 }
 
 static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process *process,
@@ -316,8 +340,13 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
         label.state = AC_NO_CPU;
     } else if (thread->same_call && thread->label.state != AC_GIL_WAIT && thread->label.state != AC_LOCK) {
         label.state = thread->label.state;
+        label.kind = thread->label.kind;
     } else {
         label.state = (uint8_t)blocked_state(sampler, process, thread);
+        if (label.state == AC_IO && ac_classify_peer(AC_ARCH_OWN, &thread->call))
+            label.kind = AC_KIND_PEER;
+        if (label.state == AC_IO)
+            count_watched(sampler, process, thread);
     }
     return label;
 }

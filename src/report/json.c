@@ -219,7 +219,7 @@ static int collect_tops(const struct ac_profile *p, struct top **ret_tops, size_
 }
 
 static json_t *top_of(const struct ac_profile *p, const struct top *top) {
-    static const char *const kinds[AC_KIND_COUNT] = {NULL, "bytecode", "c_function"};
+    static const char *const kinds[AC_KIND_COUNT] = {NULL, "bytecode", "c_function", NULL};
     bool known = top->frame != UINT32_MAX;
     const struct ac_frame *frame = known ? &p->frames[top->frame] : NULL;
     const struct ac_func *func = known ? &p->funcs[frame->func] : NULL;
@@ -337,6 +337,22 @@ static json_t *also_of(const struct ac_diagnosis *diagnosis) {
     return list;
 }
 
+static json_t *phases_of(const struct ac_diagnosis *diagnosis) {
+    json_t *list = json_array();
+    bool ok = true;
+    for (size_t i = 0; ok && i < diagnosis->phase_count; i++) {
+        const struct ac_phase *phase = &diagnosis->phases[i];
+        json_t *o = json_object();
+        ok = ac_json_set(o, "from_s", json_real(phase->from_s)) &&
+             ac_json_set(o, "to_s", json_real(phase->to_s)) &&
+             ac_json_set(o, "cpus_used", json_real(phase->cpus_used)) &&
+             ac_json_set(o, "id", json_string(phase->id)) &&
+             ac_json_set(o, "sentence", ac_json_text(phase->sentence));
+        ok = json_array_append_new(list, o) == 0 && ok;
+    }
+    return ok ? list : (json_decref(list), NULL);
+}
+
 static json_t *limits_of(const struct ac_profile *p) {
     json_t *list = json_array();
     for (size_t i = 0; i < AC_LIMIT_BITS; i++) {
@@ -369,8 +385,8 @@ int ac_report_json(const struct ac_profile *p, const struct ac_diagnosis *diagno
     bool ok =
         ac_json_set(o, "schema", json_string("allcores-report-1")) &&
         ac_json_set(o, "target", target_of(p)) && ac_json_set(o, "verdict", verdict_of(&diagnosis->main)) &&
-        ac_json_set(o, "also", also_of(diagnosis)) && ac_json_set(o, "wall_s", seconds(p->wall_ns)) &&
-        ac_json_set(o, "cpu_s", seconds(p->cpu_ns)) &&
+        ac_json_set(o, "also", also_of(diagnosis)) && ac_json_set(o, "phases", phases_of(diagnosis)) &&
+        ac_json_set(o, "wall_s", seconds(p->wall_ns)) && ac_json_set(o, "cpu_s", seconds(p->cpu_ns)) &&
         ac_json_set(o, "cpus", cpus_of(p, diagnosis->evidence)) &&
         ac_json_set(o, "states_s", states_of(states_ns)) && ac_json_set(o, "python_s", python_split(p)) &&
         ac_json_set(o, "processes", processes_of(p)) && ac_json_set(o, "threads", threads_of(p)) &&

@@ -14,7 +14,8 @@
 #include "report/report.h"
 
 static const char magic[8] = {'a', 'l', 'l', 'c', 'o', 'r', 'e', 's'};
-#define VERSION  1u
+#define VERSION  2u /* 1 had no AC_KIND_PEER and is read as it is */
+#define OLDEST   1u
 #define MAX_BODY (192u << 20) /* every table at its cap, strings at their longest */
 
 struct header {
@@ -190,7 +191,7 @@ int ac_recording_read(const void *data, size_t size, struct ac_profile **ret_pro
     if (memcmp(header.magic, magic, sizeof(magic)) != 0) {
         return -EINVAL;
     }
-    if (header.version != VERSION) {
+    if (header.version < OLDEST || header.version > VERSION) {
         return header.version > VERSION ? -ENOTSUP : -EINVAL;
     }
     if (header.body_size > MAX_BODY || header.body_size / 1100 > size) { /* zlib packs at most about 1:1030 */

@@ -238,6 +238,24 @@ static void states(struct text *t) {
     }
 }
 
+/* One line a phase, where there are several. */
+static void phases(struct text *t) {
+    const struct ac_diagnosis *d = t->diagnosis;
+    if (d->phase_count < 2) {
+        return;
+    }
+    ac_buf_str(t->buf, "\n  Phase by phase\n");
+    for (size_t i = 0; i < d->phase_count; i++) {
+        const struct ac_phase *phase = &d->phases[i];
+        struct ac_buf line = {0};
+        ac_buf_printf(&line, "%.1f-%.1f s", phase->from_s, phase->to_s);
+        ac_buf_printf(t->buf, "    %-14s %5.1f CPUs  ", ac_buf_text(&line), phase->cpus_used);
+        put_cut(t, phase->sentence, (size_t)ac_max(t->style->width - 31, 10));
+        ac_buf_str(t->buf, "\n");
+        drop(t, &line);
+    }
+}
+
 /* --- the small print */
 
 static void method(struct text *t) {
@@ -297,6 +315,7 @@ int ac_report_text(const struct ac_profile *profile, const struct ac_diagnosis *
         put_wrapped(&t, diagnosis->main.evidence, 2, "");
     }
     fix(&t);
+    phases(&t);
     states(&t);
     method(&t);
     notes(&t);

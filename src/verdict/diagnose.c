@@ -2,6 +2,7 @@
  * can be gained, the first entry that fits says why. The rest follow in `also`. */
 #include <string.h>
 
+#include "verdict/phases.h"
 #include "verdict/table.h"
 
 const char *const ac_confidence_names[] = {"a guess", "likely", "sure"};
@@ -31,6 +32,14 @@ static enum ac_confidence limited(const struct ac_evidence *e, enum ac_confidenc
     return e->wall_s * e->rate_hz < 100 ? lower(confidence) : confidence;
 }
 
+static void verdict_free(struct ac_verdict *verdict) {
+    ac_free(verdict->sentence);
+    ac_free(verdict->evidence);
+    ac_free(verdict->fix_text);
+    ac_free(verdict->fix_code);
+    ac_free(verdict->fix_more);
+}
+
 /* A buffer's text handed over, NULL when empty. */
 static char *take(struct ac_buf *buf, int *err) {
     char *text = NULL;
@@ -41,6 +50,26 @@ static char *take(struct ac_buf *buf, int *err) {
     }
     ac_buf_free(buf);
     return text;
+}
+
+/* What our own pool adds to the standard library's fix, where it adds something; docs/pool.md has the
+ * figures. */
+static const char *more_of(const char *id) {
+    static const struct {
+        const char *id, *text;
+    } lines[] = {
+        {"gil-bound-threads", "needs no __main__ guard, and takes lambdas"},
+        {"single-thread-python", "needs no __main__ guard, and takes lambdas"},
+        {"pickling", "moves arrays and buffers through shared memory"},
+        {"tiny-tasks", "sends a task in a microsecond, and map picks its own chunksize"},
+        {"start-up", "starts its workers four times as fast"},
+    };
+    for (size_t i = 0; i < AC_COUNT(lines); i++) {
+        if (strcmp(lines[i].id, id) == 0) {
+            return lines[i].text;
+        }
+    }
+    return NULL;
 }
 
 static int build(const struct ac_entry *entry, const struct ac_case *c, struct ac_verdict *ret) {
@@ -65,6 +94,11 @@ static int build(const struct ac_entry *entry, const struct ac_case *c, struct a
         entry->code(c, &buf, &verdict.fix_place);
         verdict.fix_code = take(&buf, &err);
     }
+    const char *more = entry->fix ? more_of(entry->id) : NULL;
+    if (more && c->evidence->pool.kind != AC_POOL_ALLCORES) {
+        ac_buf_printf(&buf, "`from allcores import ProcessPoolExecutor` (3.11 and later) %s", more);
+        verdict.fix_more = take(&buf, &err);
+    }
     *ret = verdict; /* half built or whole, ac_diagnosis_free() takes it */
     return err;
 }
@@ -76,13 +110,13 @@ static size_t choose(const struct ac_fit *fits, double wall_s) {
         return TOO_SHORT;
     }
     for (size_t i = 0; i < ac_entry_count; i++) {
-        if (fits[i].fits && fits[i].gain_s > most) {
+        if (fits[i].fits && !fits[i].finding && fits[i].gain_s > most) {
             best = i;
             most = fits[i].gain_s;
         }
     }
     for (size_t i = 0; best == ac_entry_count - 1 && i < ac_entry_count; i++) {
-        best = fits[i].fits ? i : best;
+        best = fits[i].fits && !fits[i].finding ? i : best;
     }
     return best;
 }
@@ -98,7 +132,8 @@ static int build_also(const struct ac_fit *fits, size_t main, struct ac_case *c,
     for (;;) {
         size_t next = ac_entry_count;
         for (size_t i = 0; i < ac_entry_count; i++) {
-            bool worth = fits[i].fits && !told[i] && fits[i].gain_s > MIN_SHARE * c->evidence->wall_s;
+            bool worth = fits[i].fits && !told[i] &&
+                         (fits[i].finding || fits[i].gain_s > MIN_SHARE * c->evidence->wall_s);
             next = worth && (next == ac_entry_count || fits[i].gain_s > fits[next].gain_s) ? i : next;
         }
         if (next == ac_entry_count || main == TOO_SHORT) {
@@ -113,8 +148,10 @@ static int build_also(const struct ac_fit *fits, size_t main, struct ac_case *c,
     }
 }
 
-int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
-                struct ac_diagnosis **ret_diagnosis) {
+/* One verdict for a profile. `wall_s`: what the estimate is a share of, when the profile is a phase of more.
+ */
+static int diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg, double wall_s,
+                    struct ac_diagnosis **ret_diagnosis) {
     struct ac_fit fits[MAX_ENTRIES];
     struct ac_diagnosis *diagnosis = ac_calloc(1, sizeof(*diagnosis));
     if (!diagnosis) {
@@ -126,6 +163,9 @@ int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *sou
     }
     for (size_t i = 0; i < ac_entry_count; i++) {
         fits[i] = ac_entries[i].fit(diagnosis->evidence);
+        if (wall_s > 0 && fits[i].speedup > 0) {
+            fits[i].speedup = wall_s / (wall_s - ac_min(fits[i].gain_s, 0.9 * wall_s));
+        }
     }
     size_t main = choose(fits, diagnosis->evidence->wall_s);
     struct ac_case c = {profile, diagnosis->evidence, &fits[main], source, source_arg};
@@ -140,12 +180,179 @@ out:
     return err;
 }
 
-static void verdict_free(struct ac_verdict *verdict) {
-    ac_free(verdict->sentence);
-    ac_free(verdict->evidence);
-    ac_free(verdict->fix_text);
-    ac_free(verdict->fix_code);
-    ac_free(verdict->fix_more);
+/* --- phases */
+
+struct phase_case {
+    struct ac_diagnosis *diagnosis;
+    double from_s, to_s;
+};
+
+static int put_phase(struct ac_diagnosis *into, const struct phase_case *phase) {
+    char *sentence = ac_strdup(phase->diagnosis->main.sentence);
+    if (!sentence) {
+        return -ENOMEM;
+    }
+    into->phases[into->phase_count++] = (struct ac_phase){.from_s = phase->from_s,
+                                                          .to_s = phase->to_s,
+                                                          .cpus_used = phase->diagnosis->evidence->used,
+                                                          .id = phase->diagnosis->main.id,
+                                                          .sentence = sentence};
+    return 0;
+}
+
+/* The verdict of one phase speaks for the run, and says of which part it is true. */
+static int take_main(struct ac_diagnosis *into, const struct phase_case *phase) {
+    struct ac_buf buf = {0};
+    int err = 0;
+    struct ac_verdict main = phase->diagnosis->main;
+    ac_buf_printf(&buf, "%s; from %.1f s to %.1f s of %.1f s", main.evidence, phase->from_s, phase->to_s,
+                  into->evidence->wall_s);
+    char *evidence = take(&buf, &err);
+    if (!err) {
+        ac_free(main.evidence);
+        main.evidence = evidence;
+        phase->diagnosis->main = into->main; /* freed with it */
+        into->main = main;
+    }
+    return err;
+}
+
+static bool is_told(const struct ac_diagnosis *diagnosis, const char *id) {
+    bool told = strcmp(diagnosis->main.id, id) == 0;
+    for (size_t i = 0; i < diagnosis->also_count; i++) {
+        told = told || strcmp(diagnosis->also[i].id, id) == 0;
+    }
+    return told;
+}
+
+/* Of each phase its verdict, where it can save a good part of the run; of the whole what is true throughout.
+ */
+static void merge_also(struct ac_diagnosis *into, struct phase_case *phases, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < into->also_count; i++) {
+        if (into->also[i].gain_s <= 0) {
+            into->also[kept++] = into->also[i];
+        } else {
+            verdict_free(&into->also[i]);
+        }
+    }
+    into->also_count = kept;
+    for (size_t i = 0; i < count; i++) {
+        struct ac_verdict *verdict = &phases[i].diagnosis->main;
+        if (verdict->gain_s > MIN_SHARE * into->evidence->wall_s && !is_told(into, verdict->id) &&
+            into->also_count < ac_entry_count) {
+            into->also[into->also_count++] = *verdict;
+            *verdict = (struct ac_verdict){.id = verdict->id};
+        }
+    }
+}
+
+/* What a run says as a whole about how its end differs from its beginning. */
+static bool speaks_for_all(const struct ac_diagnosis *whole) {
+    return strcmp(whole->main.id, "uneven-tasks") == 0 || strcmp(whole->main.id, "too-short") == 0;
+}
+
+static int tell_phases(struct ac_diagnosis *whole, struct phase_case *phases, size_t count) {
+    size_t best = 0;
+    bool differ = false;
+    int err = 0;
+    for (size_t i = 1; i < count; i++) {
+        bool more = phases[i].diagnosis->main.gain_s > phases[best].diagnosis->main.gain_s;
+        best = more ? i : best;
+        differ = differ || strcmp(phases[i].diagnosis->main.id, phases[0].diagnosis->main.id) != 0;
+    }
+    if (!differ) {
+        return 0;
+    }
+    for (size_t i = 0; !err && i < count; i++) {
+        err = put_phase(whole, &phases[i]);
+    }
+    if (!err && !speaks_for_all(whole) &&
+        phases[best].diagnosis->main.gain_s > MIN_SHARE * whole->evidence->wall_s) {
+        err = take_main(whole, &phases[best]);
+        merge_also(whole, phases, count);
+    }
+    return err;
+}
+
+struct run { /* that is told in phases */
+    const struct ac_profile *profile;
+    ac_source_fn source;
+    void *source_arg;
+    struct ac_diagnosis *whole;
+    struct phase_case phases[AC_MAX_PHASES];
+    int64_t ends[AC_MAX_PHASES];
+    size_t count;
+};
+
+static int diagnose_phase(struct run *run, size_t at) {
+    struct phase_case *phase = &run->phases[at];
+    struct ac_profile *slice;
+    int64_t from = at ? run->ends[at - 1] : 0;
+    int err = ac_phases_slice(run->profile, from, run->ends[at], &slice);
+    if (err) {
+        return err;
+    }
+    ac_diagnosis_free(phase->diagnosis);
+    *phase = (struct phase_case){.from_s = (double)from / 1e9, .to_s = (double)run->ends[at] / 1e9};
+    err = diagnose(slice, run->source, run->source_arg, run->whole->evidence->wall_s, &phase->diagnosis);
+    ac_slice_free(slice);
+    return err;
+}
+
+/* Neighbours of one verdict are one phase. */
+static int join_phases(struct run *run) {
+    for (size_t i = 0; i + 1 < run->count;) {
+        if (strcmp(run->phases[i].diagnosis->main.id, run->phases[i + 1].diagnosis->main.id) != 0) {
+            i++;
+            continue;
+        }
+        ac_diagnosis_free(run->phases[i].diagnosis);
+        size_t rest = run->count - i - 1;
+        memmove(&run->phases[i], &run->phases[i + 1], rest * sizeof(run->phases[0]));
+        memmove(&run->ends[i], &run->ends[i + 1], rest * sizeof(run->ends[0]));
+        run->phases[--run->count].diagnosis = NULL;
+        int err = diagnose_phase(run, i);
+        if (err) {
+            return err;
+        }
+        i -= i > 0; /* it may be like the one before now */
+    }
+    return 0;
+}
+
+static int add_phases(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
+                      struct ac_diagnosis *whole) {
+    struct run run = {profile, source, source_arg, whole, .count = 0};
+    whole->phases = ac_calloc(AC_MAX_PHASES, sizeof(*whole->phases));
+    int err = whole->phases ? ac_phases_cut(profile, run.ends, &run.count) : -ENOMEM;
+    for (size_t i = 0; !err && i < run.count; i++) {
+        err = diagnose_phase(&run, i);
+    }
+    err = err ? err : join_phases(&run);
+    err = err ? err : tell_phases(whole, run.phases, run.count);
+    struct phase_case all = {whole, 0, whole->evidence->wall_s};
+    err = err || whole->phase_count ? err : put_phase(whole, &all);
+    for (size_t i = 0; i < AC_MAX_PHASES; i++) {
+        ac_diagnosis_free(run.phases[i].diagnosis);
+    }
+    return err;
+}
+
+int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
+                struct ac_diagnosis **ret_diagnosis) {
+    struct ac_diagnosis *diagnosis;
+    int err = diagnose(profile, source, source_arg, 0, &diagnosis);
+    if (err) {
+        return err;
+    }
+    err = add_phases(profile, source, source_arg, diagnosis);
+    if (err) {
+        ac_diagnosis_free(diagnosis);
+    } else {
+        *ret_diagnosis = diagnosis;
+    }
+    return err;
 }
 
 void ac_diagnosis_free(struct ac_diagnosis *diagnosis) {
@@ -157,6 +364,10 @@ void ac_diagnosis_free(struct ac_diagnosis *diagnosis) {
         verdict_free(&diagnosis->also[i]);
     }
     ac_free(diagnosis->also);
+    for (size_t i = 0; i < diagnosis->phase_count; i++) {
+        ac_free(diagnosis->phases[i].sentence);
+    }
+    ac_free(diagnosis->phases);
     ac_evidence_free(diagnosis->evidence);
     ac_free(diagnosis);
 }

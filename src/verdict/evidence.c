@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "verdict/marks.h"
+
+#define STAYS_NS (100 * AC_NS_PER_MS)
+#define FORK_NS  (20 * AC_NS_PER_MS) /* births are seen this late at most */
 
 /* Thread-seconds a function spent in one state, with its heaviest stack. */
 struct tally {
@@ -20,8 +24,8 @@ struct tallies {
 struct builder {
     const struct ac_profile *profile;
     struct ac_evidence *evidence;
-    uint8_t *user; /* per function: 1 user code */
-    double *busy;  /* per process: CPU and GIL-wait seconds */
+    const uint8_t *user; /* per function: 1 user code */
+    double *busy;        /* per process: CPU and GIL-wait seconds */
 };
 
 bool ac_is_user_file(const char *file) {
@@ -301,25 +305,92 @@ static void c_call_figure(const struct builder *b) {
     b->evidence->c_call = told > 0 ? kinds[AC_KIND_C_CALL] / told : -1;
 }
 
+int ac_scene_spot(const struct ac_scene *scene, ac_cell_fn wanted, const void *arg, struct ac_spot *ret) {
+    struct builder b = {.profile = scene->profile, .evidence = scene->evidence, .user = scene->user};
+    struct tallies tallies = {0};
+    int err = 0;
+    for (size_t i = 0; !err && i < scene->profile->cell_count; i++) {
+        if (wanted(scene, &scene->profile->cells[i], arg)) {
+            err = add_innermost(&b, &tallies, &scene->profile->cells[i]);
+        }
+    }
+    *ret = heaviest(scene->profile, &tallies);
+    tallies_free(&tallies);
+    return err;
+}
+
+/* Was the child forked from it and never became another program? */
+static bool is_fork_of(const struct ac_process *parent, const struct ac_process *child) {
+    bool same = child->ppid == parent->pid && child->exe == parent->exe && child->argc == parent->argc;
+    for (size_t i = 0; same && i < AC_COUNT(child->argv) && i < child->argc; i++) {
+        same = child->argv[i] == parent->argv[i];
+    }
+    /* what becomes another program does so at once */
+    bool stays = child->to_ns - child->from_ns >= STAYS_NS;
+    return same && stays && parent->python && child->python && child->from_ns > parent->from_ns;
+}
+
+/* Threads of the parent that were alive for a while before and after the fork. */
+static uint32_t threads_at(const struct ac_profile *p, uint32_t process, int64_t at) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < p->thread_count; i++) {
+        const struct ac_thread *thread = &p->threads[i];
+        count += thread->process == process && thread->merged == 1 && thread->python == 1 &&
+                 thread->from_ns + FORK_NS < at && thread->to_ns > at + FORK_NS;
+    }
+    return count;
+}
+
+static void fork_figures(const struct builder *b) {
+    const struct ac_profile *p = b->profile;
+    for (uint32_t child = 1; child < p->process_count; child++) {
+        for (uint32_t parent = 0; parent < p->process_count; parent++) {
+            if (parent != child && is_fork_of(&p->processes[parent], &p->processes[child])) {
+                uint32_t threads = threads_at(p, parent, p->processes[child].from_ns);
+                b->evidence->forks += threads >= 2;
+                if (threads >= 2 && threads > b->evidence->fork_threads) {
+                    b->evidence->fork_threads = threads;
+                    b->evidence->fork_parent = parent;
+                }
+            }
+        }
+    }
+}
+
+static int scene_figures(const struct builder *b) {
+    struct ac_marks marks = {0};
+    fork_figures(b);
+    int err = ac_marks_new(b->profile, b->user, &marks);
+    struct ac_scene scene = {b->profile, &marks, b->user, b->evidence};
+    err = err ? err : ac_waits_figures(&scene);
+    err = err ? err : ac_lock_figures(&scene);
+    err = err ? err : ac_pool_figures(&scene);
+    err = err ? err : ac_loop_figures(&scene);
+    ac_marks_free(&marks);
+    return err;
+}
+
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence) {
     struct builder b = {.profile = profile};
     int err = -ENOMEM;
     b.evidence = ac_calloc(1, sizeof(*b.evidence));
-    b.user = ac_calloc(profile->func_count, 1);
+    uint8_t *user = ac_calloc(profile->func_count, 1);
+    b.user = user;
     b.busy = ac_calloc(profile->process_count, sizeof(*b.busy));
-    if (!b.evidence || !b.user || !b.busy) {
+    if (!b.evidence || !user || !b.busy) {
         goto out;
     }
     for (size_t i = 0; i < profile->func_count; i++) {
-        b.user[i] = ac_is_user_file(ac_profile_text(profile, profile->funcs[i].file));
+        user[i] = ac_is_user_file(ac_profile_text(profile, profile->funcs[i].file));
     }
     run_figures(profile, b.evidence);
     thread_figures(&b);
     process_figures(&b);
     c_call_figure(&b);
     err = find_spots(&b);
+    err = err ? err : scene_figures(&b);
 out:
-    ac_free(b.user);
+    ac_free(user);
     ac_free(b.busy);
     if (err) {
         ac_evidence_free(b.evidence);

@@ -21,6 +21,89 @@ struct ac_spot {
     uint32_t node;  /* its heaviest stack, from its frame up */
 };
 
+/* Who runs the workers of a pool, told by the stacks of the workers. */
+enum ac_pool_kind {
+    AC_POOL_NONE,
+    AC_POOL_FUTURES,
+    AC_POOL_MP,
+    AC_POOL_LOKY,
+    AC_POOL_DASK,
+    AC_POOL_ALLCORES,
+    AC_POOL_GUNICORN,
+    AC_POOL_CELERY,
+    AC_POOL_XDIST,
+    AC_POOL_TORCH,
+    AC_POOL_KIND_COUNT
+};
+extern const char *const ac_pool_names[AC_POOL_KIND_COUNT]; /* "ProcessPoolExecutor", ... */
+
+/* Threads that asked over the network and waited for the answer. */
+struct ac_waits {
+    double threads;      /* on average */
+    double told;         /* share of it under a known client library */
+    double most;         /* share of the run that the most waiting thread spent so */
+    uint32_t count;      /* threads that waited so for a fifth of their lives */
+    double rate;         /* sleeps a second of these threads */
+    struct ac_spot spot; /* the user's function that asked */
+};
+
+/* Threads that slept in the program's own lock, and who was inside meanwhile. A Lock does not say who holds
+ * it: the holder is inferred, as the one other thread that is further down in the function that waits. */
+struct ac_lock {
+    double share;         /* of the run: at least one thread waited */
+    double waiters;       /* threads that waited, on average over that share */
+    double held;          /* share of the waits with exactly one such holder */
+    double holder_cpu;    /* share of these in which the holder was on a CPU or ready for one */
+    double holder_python; /* ... in which it ran Python */
+    struct ac_spot spot;  /* where they waited */
+    uint32_t holder;      /* innermost user node of the most frequent holder; 0 none */
+};
+
+/* A pool of processes. Averages over the run, in CPUs and in threads. */
+struct ac_pool {
+    enum ac_pool_kind kind;
+    uint32_t workers;  /* processes that worked in it */
+    uint32_t parent;   /* index of their parent's row; UINT32_MAX: not known */
+    double lasting;    /* workers alive on average */
+    double work;       /* CPUs inside tasks */
+    double task_wait;  /* workers inside a task, asleep */
+    double data;       /* CPUs, in parent and workers, that turned objects into bytes and moved them */
+    double dispatch;   /* CPUs, in parent and workers, in the pool's other code */
+    double starving;   /* workers that waited for a task */
+    double own;        /* CPUs of the parent's own code */
+    double moved_wait; /* parent or workers asleep while they moved bytes */
+    double result;     /* share of the run that the parent's main thread waited for one result */
+    double switches;   /* sleeps a second of all workers: about one a task at least */
+    double one, several,
+        none;       /* share of the run with exactly one, with more, with no worker inside a task */
+    double tail;    /* share of the run, at its end, in which only one worker of several had a task */
+    double longest; /* share of `one` that was the same worker on end */
+    struct ac_spot task, feeder, waits,
+        tail_spot; /* user functions: in tasks; the parent's; where it waits */
+};
+
+/* An asyncio loop. Shares of the run. */
+struct ac_loop {
+    bool found;
+    double idle;                     /* in its wait */
+    double blocked;                  /* asleep inside a callback */
+    double busy;                     /* on a CPU inside a callback, in stretches of 50 ms and more */
+    double running;                  /* on a CPU or ready inside a callback */
+    double wakes;                    /* a second */
+    uint32_t watched;                /* descriptors that its epoll watched, on average; 0 not known */
+    uint32_t roots;                  /* coroutines that were seen at the bottom of callbacks */
+    double root_share;               /* of the most frequent one */
+    struct ac_spot call, work, root; /* where it slept; where it computed; the coroutine below */
+    uint32_t call_node;              /* the leaf of the heaviest wait, library code included */
+};
+
+/* Processes by what they do besides work. */
+struct ac_start_up {
+    double cpu;         /* CPUs in interpreters' start and imports, the program's own first one excluded */
+    uint32_t processes; /* that were started, without the first */
+    double share;       /* of all CPU time */
+};
+
 struct ac_evidence {
     /* the run */
     double wall_s, cpu_s;
@@ -54,6 +137,20 @@ struct ac_evidence {
     struct ac_spot native;                      /* the same for native code */
     struct ac_spot work; /* outermost user function of its threads other than the main one, while in Python */
     struct ac_spot waiting; /* where its main thread waited */
+
+    double throttled; /* CPUs' worth that the quota withheld on average; -1 not known */
+    double throttles; /* times a second */
+    double forced;    /* forced switches a second */
+    uint32_t crowd;   /* processes with two or more threads that wanted a CPU for native code */
+    double alien;     /* average threads, unknown to Python, on a CPU or ready for one */
+    struct ac_waits waits;
+    struct ac_lock lock;
+    struct ac_pool pool;
+    struct ac_loop loop;
+    struct ac_start_up start_up;
+    uint32_t fork_parent;  /* process that forked with threads alive; valid where forks > 0 */
+    uint32_t fork_threads; /* that it had then */
+    uint32_t forks;
 };
 
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence);

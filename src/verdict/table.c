@@ -26,6 +26,7 @@ static double crowded(const struct ac_evidence *e) {
     double free = e->usable - fmin(e->used, e->usable) - fmax(e->others, 0);
     double lost = fmin(e->states[AC_NO_CPU], fmax(e->others, 0)) - fmax(free, 0);
     bool turns = e->p_wanting >= 2 && e->p_states[AC_GIL_WAIT] >= 0.4;
+    lost -= fmax(e->throttled, 0); /* by the quota, and by no other program */
     return turns ? fmin(lost, fmax(1 - e->p_states[AC_PYTHON], 0)) : lost;
 }
 
@@ -142,6 +143,7 @@ static void why_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
     if (e->usable < e->online) {
         ac_buf_printf(buf, ", or more CPUs: the machine has %.0f", e->online);
     }
+    ac_put_workers(c, buf);
 }
 
 /* --- idle */
@@ -177,6 +179,7 @@ static void why_idle(const struct ac_case *c, struct ac_buf *buf) {
         ac_buf_str(buf, "; the main thread waited in ");
         ac_put_spot(c, &e->waiting, buf);
     }
+    ac_put_workers(c, buf);
 }
 
 /* --- machine-busy */
@@ -185,9 +188,8 @@ static struct ac_fit fit_machine_busy(const struct ac_evidence *e) {
     double lost = crowded(e);
     bool fits = e->others >= 0.3 && lost >= 0.25 && e->states[AC_NO_CPU] >= 0.2 * e->used;
     double total = e->used + lost;
-    return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin(lost / 0.6),
-                           .gain_s = fits && total > 0 ? e->wall_s * lost / total : 0};
+    double saved = fits ? fmin(lost / total, e->states[AC_NO_CPU]) : 0; /* never more than it waited */
+    return (struct ac_fit){.fits = fits, .confidence = by_margin(lost / 0.6), .gain_s = e->wall_s * saved};
 }
 
 static void say_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
@@ -255,7 +257,8 @@ static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
     double waiters = e->p_states[AC_GIL_WAIT];
     double held = e->p_states[AC_PYTHON];
     double turns = e->p_wanting_python; /* of it, what those that take turns held */
-    if (e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held || turns <= 0) {
+    if (ac_pool_explains(e) || e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held ||
+        turns <= 0) {
         return (struct ac_fit){0};
     }
     double k = fmin((turns + waiters) / turns, e->p_wanting);
@@ -310,7 +313,9 @@ static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct a
 /* --- single-thread-python, single-thread-native */
 
 static bool is_alone(const struct ac_evidence *e) {
-    return e->p_busiest >= 0.45 && e->used - e->p_busiest < 0.35 && e->used < 1.35;
+    bool behind_lock = e->lock.share >= 0.3 && e->lock.held >= 0.6; /* several, one at a time */
+    return !behind_lock && !ac_pool_explains(e) && !ac_loop_explains(e) && e->p_busiest >= 0.45 &&
+           e->used - e->p_busiest < 0.35 && e->used < 1.35;
 }
 
 static struct ac_fit fit_single_python(const struct ac_evidence *e) {
@@ -422,21 +427,42 @@ static void why_unclear(const struct ac_case *c, struct ac_buf *buf) {
         "of %.1f threads on average %.1f ran Python, %.1f native code, %.1f waited for the GIL, %.1f for "
         "something else",
         e->life, e->states[AC_PYTHON], e->states[AC_NATIVE], e->states[AC_GIL_WAIT], waiting(e));
+    ac_put_workers(c, buf);
 }
+
+/* A row whose functions stand in a file of their own. */
+#define ROW(id, name, code)                                                                                  \
+    { id, ac_fit_##name, ac_say_##name, ac_why_##name, ac_fix_##name, code }
 
 const struct ac_entry ac_entries[] = {
     {"too-short", fit_too_short, say_too_short, why_too_short, fix_too_short, NULL},
+    ROW("oversubscribed", oversubscribed, NULL),
     {"native-parallel", fit_native_parallel, say_native_parallel, why_native_parallel, fix_native_parallel,
      NULL},
     {"all-cores-busy", fit_all_cores_busy, say_all_cores_busy, why_all_cores_busy, NULL, NULL},
+    ROW("disk-bound", disk_bound, NULL),
+    ROW("io-threads-ok", io_threads_ok, NULL),
     {"idle", fit_idle, say_idle, why_idle, NULL, NULL},
     {"machine-busy", fit_machine_busy, say_machine_busy, why_machine_busy, fix_machine_busy, NULL},
+    ROW("cpu-quota", cpu_quota, NULL),
     {"pinned", fit_pinned, say_pinned, why_pinned, fix_pinned, code_pinned},
+    ROW("tiny-tasks", tiny_tasks, NULL),
+    ROW("pickling", pickling, NULL),
+    ROW("starved-pool", starved_pool, NULL),
+    ROW("uneven-tasks", uneven_tasks, NULL),
+    ROW("serial-pool-use", serial_pool_use, NULL),
+    ROW("blocked-event-loop", blocked_event_loop, NULL),
+    ROW("serial-awaits", serial_awaits, NULL),
+    ROW("start-up", start_up, NULL),
     {"gil-bound-threads", fit_gil_bound, say_gil_bound, why_gil_bound, fix_gil_bound, code_gil_bound},
     {"single-thread-python", fit_single_python, say_single_python, why_single_python, fix_single_python,
      code_single_python},
     {"single-thread-native", fit_single_native, say_single_native, why_single_native, fix_single_native,
      code_single_native},
+    ROW("lock-contention", lock_contention, NULL),
+    ROW("io-sequential", io_sequential, ac_code_io_sequential),
+    ROW("gil-reenabled", gil_reenabled, NULL),
+    ROW("fork-hazard", fork_hazard, NULL),
     {"unclear", fit_unclear, say_unclear, why_unclear, NULL, NULL},
 };
 const size_t ac_entry_count = AC_COUNT(ac_entries);

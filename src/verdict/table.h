@@ -10,6 +10,7 @@ struct ac_fit {
     bool fits;
     enum ac_confidence confidence; /* by margins; limits of the run lower it afterwards */
     double gain_s;                 /* wall seconds that the fix may save; 0: nothing to gain */
+    bool finding;                  /* never the main verdict, always told besides */
     double speedup, cpus;          /* the estimate; 0 none */
 };
 
@@ -33,6 +34,33 @@ struct ac_entry {
 extern const struct ac_entry ac_entries[];
 extern const size_t ac_entry_count;
 
+/* Entries in files of their own. */
+#define AC_VERDICT_WORDS(name)                                                                               \
+    struct ac_fit ac_fit_##name(const struct ac_evidence *);                                                 \
+    void ac_say_##name(const struct ac_case *, struct ac_buf *);                                             \
+    void ac_why_##name(const struct ac_case *, struct ac_buf *);                                             \
+    void ac_fix_##name(const struct ac_case *, struct ac_buf *);
+AC_VERDICT_WORDS(oversubscribed) /* table_waits.c */
+AC_VERDICT_WORDS(cpu_quota)
+AC_VERDICT_WORDS(disk_bound)
+AC_VERDICT_WORDS(io_threads_ok)
+AC_VERDICT_WORDS(io_sequential)
+AC_VERDICT_WORDS(lock_contention)
+AC_VERDICT_WORDS(tiny_tasks) /* table_pools.c */
+AC_VERDICT_WORDS(pickling)
+AC_VERDICT_WORDS(starved_pool)
+AC_VERDICT_WORDS(uneven_tasks)
+AC_VERDICT_WORDS(serial_pool_use)
+AC_VERDICT_WORDS(start_up)
+/* A pool is at fault: what its parent's or worker's thread looks like alone says less. */
+bool ac_pool_explains(const struct ac_evidence *e);
+AC_VERDICT_WORDS(blocked_event_loop) /* table_loop.c */
+AC_VERDICT_WORDS(serial_awaits)
+AC_VERDICT_WORDS(gil_reenabled)
+AC_VERDICT_WORDS(fork_hazard)
+bool ac_loop_explains(const struct ac_evidence *e);
+void ac_code_io_sequential(const struct ac_case *, struct ac_buf *, struct ac_place *);
+
 /* The busiest process runs without a GIL: threads are enough. */
 static inline bool ac_has_no_gil(const struct ac_evidence *e) {
     return e->free_threaded == 1 && e->gil_enabled == 0;
@@ -45,6 +73,8 @@ void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const 
 
 /* words.c: "transform (batch.py:6)" */
 void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
+/* "; 4 workers of gunicorn", where there are some. */
+void ac_put_workers(const struct ac_case *c, struct ac_buf *buf);
 void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);
 
 #endif

@@ -36,11 +36,20 @@ struct ac_verdict {
  * NULL when not to be had. The text is untrusted. */
 typedef const char *(*ac_source_fn)(const char *file, int32_t line, void *arg);
 
+/* A stretch of the run in which it behaved alike. */
+struct ac_phase {
+    double from_s, to_s, cpus_used;
+    const char *id;
+    char *sentence;
+};
+
 struct ac_diagnosis {
-    struct ac_verdict main;
+    struct ac_verdict main;  /* of the phase in which most can be saved */
     struct ac_verdict *also; /* further findings, most gain first */
     size_t also_count;
-    struct ac_evidence *evidence; /* evidence.h; kept for the reports */
+    struct ac_phase *phases; /* one at least, without a gap */
+    size_t phase_count;
+    struct ac_evidence *evidence; /* of the whole run; evidence.h; kept for the reports */
 };
 
 int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,

@@ -50,3 +50,11 @@ void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_
     struct ac_place place = ac_place_of(c->profile, spot);
     ac_put_place(&place, buf);
 }
+
+void ac_put_workers(const struct ac_case *c, struct ac_buf *buf) {
+    const struct ac_pool *pool = &c->evidence->pool;
+    if (pool->workers) {
+        ac_buf_printf(buf, "; %u worker%s of %s", pool->workers, pool->workers == 1 ? "" : "s",
+                      ac_pool_names[pool->kind]);
+    }
+}

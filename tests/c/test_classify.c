@@ -99,10 +99,29 @@ static void stat_is_read_only_where_it_matters(void **state) {
     assert_true(ac_classify_wants_stat(AC_ARCH_X86_64, &call));
 }
 
+static void a_peer_is_told(void **state) {
+    (void)state;
+    struct ac_syscall_state call = {.nr = 45, .args = {5}};
+    assert_true(ac_classify_peer(AC_ARCH_X86_64, &call));
+    assert_int_equal(ac_classify(AC_ARCH_X86_64, &call, 0), AC_IO);
+    call.nr = 207; /* recvfrom there, io_getevents' neighbour here */
+    assert_true(ac_classify_peer(AC_ARCH_AARCH64, &call));
+    call = (struct ac_syscall_state){.nr = 7, .args = {STACK, 1}}; /* a poll of one descriptor: a timeout */
+    assert_true(ac_classify_peer(AC_ARCH_X86_64, &call));
+    call.args[1] = 3;
+    assert_false(ac_classify_peer(AC_ARCH_X86_64, &call));
+    const int64_t others[] = {0, 43, 202, 232, 288}; /* read, accept, futex, epoll_wait, accept4 */
+    for (size_t i = 0; i < AC_COUNT(others); i++) {
+        call = (struct ac_syscall_state){.nr = others[i], .args = {5}};
+        assert_false(ac_classify_peer(AC_ARCH_X86_64, &call));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_have_states),
         cmocka_unit_test(a_futex_gives_its_address),
+        cmocka_unit_test(a_peer_is_told),
         cmocka_unit_test(stat_is_read_only_where_it_matters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

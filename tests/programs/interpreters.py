@@ -32,7 +32,9 @@ while time.monotonic() < until:
 
 
 def work():
-    run(create(), CODE.format(sys.argv[1]))  # made where it runs: 3.12 keeps the maker's thread id in its state
+    run(
+        create(), CODE.format(sys.argv[1])
+    )  # made where it runs: 3.12 keeps the maker's thread id in its state
 
 
 threads = [threading.Thread(target=work) for _ in range(2)]

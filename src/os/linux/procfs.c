@@ -390,3 +390,22 @@ bool ac_process_same_pid_namespace(pid_t pid) {
     struct ac_status status;
     return ac_task_status(pid, pid, &status) != 0 || status.ns_depth <= 1;
 }
+
+int ac_epoll_watched(pid_t pid, int fd) {
+    char path[64];
+    char text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+    int err = ac__read_small(path, text, sizeof(text));
+    int count = 0;
+    for (const char *at = text; err >= 0 && (at = strstr(at, "tfd:")); at++) {
+        count++;
+    }
+    return err < 0 ? err : count;
+}
+
+bool ac_is_regular_file(pid_t pid, int fd) {
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+    return ac_sys.stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}

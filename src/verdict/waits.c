@@ -1,0 +1,176 @@
+/* waits.c - figures about waiting: for an answer over the network, for the program's own lock, for CPUs that
+ * the program itself has overfilled. */
+#include "base/base.h"
+#include "verdict/marks.h"
+
+#define MOMENTS 2000
+
+static double share(const struct ac_scene *scene, int64_t ns) {
+    return (double)ns / 1e9 / scene->evidence->wall_s;
+}
+
+/* --- answers */
+
+#define NOT_ASKING (AC_MARK_SERVER | AC_MARK_LOOP | AC_MARK_MACHINERY | AC_MARK_WAITER)
+
+static bool is_asking(const struct ac_scene *scene, uint32_t node, int state, int kind) {
+    uint32_t marks = scene->marks->of_node[node];
+    if (state != AC_IO || node == 0 || marks & NOT_ASKING & ~(uint32_t)AC_MARK_WAITER) {
+        return false;
+    }
+    if (marks & AC_MARK_CLIENT) {
+        return true;
+    }
+    uint32_t leaf = scene->marks->of_func[ac_node_func(scene->profile, node)];
+    return kind == AC_KIND_PEER && !(leaf & (AC_MARK_SELECT | AC_MARK_WAITER));
+}
+
+static bool is_asking_cell(const struct ac_scene *scene, const struct ac_cell *cell, const void *arg) {
+    (void)arg;
+    return is_asking(scene, cell->node, cell->state, cell->kind);
+}
+
+static void crowd_figures(const struct ac_scene *scene) {
+    const struct ac_profile *p = scene->profile;
+    struct ac_evidence *e = scene->evidence;
+    e->throttled = p->cpus.throttled_ns < 0 ? -1 : share(scene, p->cpus.throttled_ns);
+    e->throttles = p->cpus.throttled_count < 0 ? 0 : (double)p->cpus.throttled_count / e->wall_s;
+    for (uint32_t process = 0; process < p->process_count; process++) {
+        uint32_t wanting = 0;
+        for (size_t i = 0; i < p->thread_count; i++) {
+            const struct ac_thread *thread = &p->threads[i];
+            if (thread->process == process && thread->states_ns[AC_NATIVE] >= thread->states_ns[AC_PYTHON]) {
+                double wanted = share(scene, thread->states_ns[AC_NATIVE] + thread->states_ns[AC_NO_CPU]);
+                wanting += wanted >= 0.3 * thread->merged ? thread->merged : 0;
+            }
+        }
+        e->crowd += wanting >= 2;
+    }
+    for (size_t i = 0; i < p->thread_count; i++) {
+        const struct ac_thread *thread = &p->threads[i];
+        e->forced += (double)ac_max(thread->switches_forced, 0) / e->wall_s;
+        e->alien += thread->python == 0 && p->processes[thread->process].python
+                        ? share(scene, thread->states_ns[AC_NATIVE] + thread->states_ns[AC_NO_CPU])
+                        : 0;
+    }
+}
+
+int ac_waits_figures(const struct ac_scene *scene) {
+    const struct ac_profile *p = scene->profile;
+    struct ac_waits *w = &scene->evidence->waits;
+    double *waited = ac_calloc(p->thread_count, sizeof(*waited));
+    if (!waited) {
+        return -ENOMEM;
+    }
+    crowd_figures(scene);
+    for (size_t i = 0; i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        if (is_asking_cell(scene, cell, NULL)) {
+            waited[cell->thread] += share(scene, cell->ns);
+            w->threads += share(scene, cell->ns);
+            w->told += scene->marks->of_node[cell->node] & AC_MARK_CLIENT ? share(scene, cell->ns) : 0;
+        }
+    }
+    w->told = w->threads > 0 ? w->told / w->threads : 0;
+    for (size_t i = 0; i < p->thread_count; i++) {
+        const struct ac_thread *thread = &p->threads[i];
+        w->most = thread->merged == 1 ? ac_max(w->most, waited[i]) : w->most;
+        if (waited[i] > 0.05 && waited[i] >= 0.2 * share(scene, thread->alive_ns)) {
+            w->count += thread->merged;
+            w->rate += (double)ac_max(thread->switches_voluntary, 0) / scene->evidence->wall_s;
+        }
+    }
+    ac_free(waited);
+    return ac_scene_spot(scene, is_asking_cell, NULL, &w->spot);
+}
+
+/* --- locks */
+
+/* Asleep in a lock that the leaf, the user's own code, takes itself. */
+static bool is_locked(const struct ac_scene *scene, uint32_t node, int state) {
+    return state == AC_LOCK && scene->marks->of_node[node] & AC_MARK_USER;
+}
+
+static bool is_locked_cell(const struct ac_scene *scene, const struct ac_cell *cell, const void *arg) {
+    (void)arg;
+    return is_locked(scene, cell->node, cell->state);
+}
+
+struct lock_sum {
+    const struct ac_scene *scene;
+    size_t moments, waiting, waiters, held, on_cpu, python;
+    uint32_t *seen; /* per node: how often it was the holder's */
+};
+
+/* The thread is further down in `func`, called from the same place: inside what the waiter waits to enter. */
+static bool is_inside(const struct ac_profile *p, const struct ac_segment *segment,
+                      const struct ac_segment *waiter) {
+    const struct ac_frame *waits = &p->frames[p->nodes[waiter->node].frame];
+    for (uint32_t node = segment->node; node; node = p->nodes[node].parent) {
+        const struct ac_frame *frame = &p->frames[p->nodes[node].frame];
+        bool past = node != segment->node || segment->state != AC_LOCK;
+        if (frame->func == waits->func && past && (frame->line > waits->line || node != segment->node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void look_at_locks(const struct ac_segment *const *now, void *arg) {
+    struct lock_sum *sum = arg;
+    const struct ac_profile *p = sum->scene->profile;
+    const struct ac_segment *waiter = NULL;
+    const struct ac_segment *holder = NULL;
+    size_t waiters = 0;
+    size_t holders = 0;
+    for (size_t t = 0; t < p->thread_count; t++) {
+        if (now[t] && is_locked(sum->scene, now[t]->node, now[t]->state)) {
+            waiter = now[t];
+            waiters++;
+        }
+    }
+    sum->moments++;
+    if (!waiter) {
+        return;
+    }
+    for (size_t t = 0; t < p->thread_count; t++) {
+        if (now[t] && now[t] != waiter && p->threads[t].process == p->threads[waiter->thread].process &&
+            !is_locked(sum->scene, now[t]->node, now[t]->state) && is_inside(p, now[t], waiter)) {
+            holder = now[t];
+            holders++;
+        }
+    }
+    sum->waiting++;
+    sum->waiters += waiters;
+    if (holders == 1) {
+        sum->held++;
+        sum->on_cpu += holder->state <= AC_NO_CPU;
+        sum->python += holder->state <= AC_GIL_WAIT;
+        sum->seen[holder->node]++;
+    }
+}
+
+int ac_lock_figures(const struct ac_scene *scene) {
+    const struct ac_profile *p = scene->profile;
+    struct ac_lock *lock = &scene->evidence->lock;
+    struct lock_sum sum = {.scene = scene, .seen = ac_calloc(p->node_count, sizeof(*sum.seen))};
+    int err = sum.seen ? ac_scene_spot(scene, is_locked_cell, NULL, &lock->spot) : -ENOMEM;
+    if (!err && lock->spot.func != AC_NO_FUNC && lock->spot.seconds >= 0.1 * scene->evidence->wall_s) {
+        err = ac_walk_moments(p, MOMENTS, look_at_locks, &sum);
+    }
+    if (!err && sum.waiting) {
+        lock->share = (double)sum.waiting / (double)sum.moments;
+        lock->waiters = (double)sum.waiters / (double)sum.waiting;
+        lock->held = (double)sum.held / (double)sum.waiting;
+        lock->holder_cpu = (double)sum.on_cpu / (double)ac_max(sum.held, 1u);
+        lock->holder_python = (double)sum.python / (double)ac_max(sum.held, 1u);
+        for (uint32_t n = 1; n < p->node_count; n++) {
+            lock->holder = sum.seen[n] > sum.seen[lock->holder] ? n : lock->holder;
+        }
+        while (lock->holder && !(scene->marks->of_node[lock->holder] & AC_MARK_USER)) {
+            lock->holder = p->nodes[lock->holder].parent;
+        }
+    }
+    ac_free(sum.seen);
+    return err;
+}

@@ -1,0 +1,495 @@
+/* Verdicts that rest on who did what when: profiles built from time lines, one line a thread. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "report/report.h"
+#include "verdict/evidence.h"
+
+/* A stretch of a thread's life. The stack is "function file:line", leaf first, joined by "<". `every` > 0:
+ * the stretch repeats so, from `from` to `to`, for `part` of each turn; the rest is the next span's. */
+struct span {
+    double from, to;
+    enum ac_state state;
+    const char *stack;
+    double every, first, part; /* seconds; of each turn the share [first, first + part) */
+    enum ac_kind kind;
+};
+
+struct actor {
+    int process;
+    bool main, alien;
+    struct span spans[8];
+    int64_t sleeps;
+    uint8_t watched;
+};
+
+struct scene {
+    const char *name, *verdict, *also; /* also NULL: none asked for */
+    double wall, usable, quota, throttled, others;
+    int parents[8]; /* per process: the parent's index + 1 */
+    double starts[8];
+    bool free_threaded, gil;
+    struct actor actors[12];
+};
+
+#ifdef __clang__ /* a span says only what it needs; gcc takes that as meant */
+#pragma clang diagnostic ignored "-Wmissing-field-initializers"
+#endif
+
+#define APP "/home/me/app.py"
+#define LIB "/usr/lib/python3.13"
+
+static uint32_t node_of(struct ac_profile *p, const char *stack) {
+    uint32_t frames[32], count = 0, node;
+    char *copy = ac_strdup(stack ? stack : ""), *rest = copy;
+    for (char *one; (one = strsep(&rest, "<")) && *one;) {
+        char *file = strchr(one, ' '), *line = file ? strrchr(file, ':') : NULL;
+        uint32_t func;
+        assert_non_null(line);
+        *file++ = '\0';
+        *line++ = '\0';
+        assert_int_equal(ac_profile_func(p, one, file, 1, &func), 0);
+        assert_int_equal(ac_profile_frame(p, func, atoi(line), &frames[count++]), 0);
+    }
+    assert_int_equal(ac_profile_stack(p, frames, count, &node), 0);
+    ac_free(copy);
+    return node;
+}
+
+static void add_segment(struct ac_profile *p, uint32_t thread, const struct span *s, double from, double to) {
+    struct ac_segment segment = {.from_ns = (int64_t)(from * 1e9),
+                                 .to_ns = (int64_t)(to * 1e9),
+                                 .thread = thread,
+                                 .node = node_of(p, s->stack),
+                                 .state = (uint8_t)s->state,
+                                 .kind = (uint8_t)s->kind,
+                                 .cpu = -1};
+    struct ac_thread *t = &p->threads[thread];
+    assert_int_equal(ac_profile_segment(p, &segment), 0);
+    int64_t ns = segment.to_ns - segment.from_ns;
+    t->states_ns[s->state] += ns;
+    t->alive_ns += ns;
+    t->cpu_ns += s->state == AC_PYTHON || s->state == AC_NATIVE ? ns : 0;
+    ac_profile_cell(p, thread, segment.node, s->state, s->kind, ns);
+}
+
+static void add_actor(struct ac_profile *p, const struct actor *a) {
+    uint32_t at = (uint32_t)p->thread_count++;
+    assert_int_equal(ac_grow(&p->threads, &p->thread_cap, p->thread_count, sizeof *p->threads), 0);
+    p->threads[at] = (struct ac_thread){.process = (uint32_t)a->process,
+                                        .tid = (int32_t)(2000 + at),
+                                        .merged = 1,
+                                        .python = !a->alien,
+                                        .main = a->main,
+                                        .switches_voluntary = a->sleeps,
+                                        .watched = a->watched,
+                                        .switches_forced = -1};
+    for (size_t i = 0; i < AC_COUNT(a->spans) && a->spans[i].to > 0; i++) {
+        const struct span *s = &a->spans[i];
+        if (i == 0) {
+            p->threads[at].from_ns = (int64_t)(s->from * 1e9);
+        }
+        p->threads[at].to_ns = ac_max(p->threads[at].to_ns, (int64_t)(s->to * 1e9));
+        for (double t = s->from; s->every > 0 && t < s->to - 1e-9; t += s->every) {
+            add_segment(p, at, s, t + s->first * s->every, t + (s->first + s->part) * s->every);
+        }
+        if (s->every <= 0) {
+            add_segment(p, at, s, s->from, s->to);
+        }
+    }
+    struct ac_process *process = &p->processes[a->process];
+    process->cpu_ns += p->threads[at].cpu_ns;
+    p->cpu_ns += p->threads[at].cpu_ns;
+}
+
+static int by_time(const void *left, const void *right) {
+    const struct ac_segment *a = left, *b = right;
+    return (a->from_ns > b->from_ns) - (a->from_ns < b->from_ns);
+}
+
+static struct ac_profile *profile_of(const struct scene *s) {
+    struct ac_profile *p;
+    assert_int_equal(ac_profile_new(&p), 0);
+    p->wall_ns = (int64_t)(s->wall * 1e9);
+    p->sampling.rate_hz = 200;
+    p->cpus.online = p->cpus.affinity = s->usable > 0 ? (int)s->usable : 4;
+    p->cpus.quota = s->quota;
+    p->cpus.usable = s->quota > 0 ? s->quota : p->cpus.online;
+    p->cpus.throttled_ns = (int64_t)(s->throttled * 1e9);
+    p->cpus.throttled_count = (int64_t)(s->throttled * 20);
+    for (size_t i = 0; i < AC_COUNT(s->actors) && s->actors[i].spans[0].to > 0; i++) {
+        size_t need = (size_t)s->actors[i].process + 1;
+        assert_int_equal(ac_grow(&p->processes, &p->process_cap, need, sizeof *p->processes), 0);
+        while (p->process_count < need) {
+            size_t at = p->process_count++;
+            p->processes[at] = (struct ac_process){.pid = (int32_t)(1000 + at),
+                                                   .ppid = s->parents[at] ? 999 + s->parents[at] : 1,
+                                                   .argc = 1,
+                                                   .free_threaded = s->free_threaded,
+                                                   .gil_enabled = !s->free_threaded || s->gil,
+                                                   .from_ns = (int64_t)(s->starts[at] * 1e9),
+                                                   .to_ns = p->wall_ns};
+            ac_profile_string(p, "3.13.0", 6, &p->processes[at].python);
+            ac_profile_string(p, "/usr/bin/python3", 16, &p->processes[at].exe);
+            p->processes[at].argv[0] = p->processes[at].exe;
+        }
+        add_actor(p, &s->actors[i]);
+    }
+    qsort(p->segments, p->segment_count, sizeof *p->segments, by_time);
+    for (size_t i = 0; i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        if (cell->state == AC_PYTHON || cell->state == AC_NATIVE) {
+            p->processes[p->threads[cell->thread].process].activity_ns[p->nodes[cell->node].activity] +=
+                cell->ns;
+        }
+    }
+    p->sampling.samples = (int64_t)(200 * s->wall * (double)p->thread_count);
+    p->cpus.machine_busy_ns = p->cpu_ns + (int64_t)(s->others * s->wall * 1e9);
+    return p;
+}
+
+#define HTTP   "HTTPResponse.begin " LIB "/http/client.py:100<fetch " APP ":6<main " APP ":20"
+#define THREAD "<Thread.run " LIB "/threading.py:1001"
+#define JOINING                                                                                              \
+    {                                                                                                        \
+        .main = true, .spans = { {0, 4, AC_LOCK, "Thread.join " LIB "/threading.py:1094<main " APP ":30"} }  \
+    }
+#define ASKING(...)                                                                                          \
+    {                                                                                                        \
+        __VA_ARGS__.sleeps = 100, .spans = {                                                                 \
+            {0, 4, AC_IO, HTTP THREAD, .05, .1, .9},                                                         \
+            {0, 4, AC_PYTHON, HTTP THREAD, .05, 0, .1}                                                       \
+        }                                                                                                    \
+    }
+/* one of three threads that hold a lock in turn, 10 ms each */
+#define HOLDING(n, state, inside)                                                                            \
+    {                                                                                                        \
+        .spans = {                                                                                           \
+            {0, 4, state, inside "work " APP ":11" THREAD, .03, (n) / 3.0, 1 / 3.0},                         \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .03, 0, (n) / 3.0},                                    \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .03, ((n) + 1) / 3.0, (2 - (n)) / 3.0}                 \
+        }                                                                                                    \
+    }
+#define RUNNING(process_, share)                                                                             \
+    {                                                                                                        \
+        .process = process_, .spans = {                                                                      \
+            {0, 4, AC_NATIVE, "hash_on " APP ":6" THREAD, .1, 0, share},                                     \
+            {0, 4, AC_NO_CPU, "hash_on " APP ":6" THREAD, .1, share, 1 - share}                              \
+        }                                                                                                    \
+    }
+
+#define FUTURES LIB "/concurrent/futures/process.py"
+#define BOUND   "<_process_worker " FUTURES ":240<Process.run " LIB "/multiprocessing/process.py:108"
+#define TASK    "work " APP ":7" BOUND
+#define GET     "get " LIB "/multiprocessing/queues.py:103" BOUND
+#define RESULT                                                                                               \
+    "Condition.wait " LIB "/threading.py:355<Future.result " LIB "/concurrent/futures/_base.py:451<"
+#define WORKER(process_, sleeps_, ...)                                                                       \
+    {                                                                                                        \
+        .process = process_, .main = true, .sleeps = sleeps_, .spans = { __VA_ARGS__ }                       \
+    }
+#define TURN   "<BaseEventLoop._run_once " LIB "/asyncio/base_events.py:2000<run " LIB "/asyncio/runners.py:118"
+#define HANDLE "<Handle._run " LIB "/asyncio/events.py:89" TURN
+#define SELECT "EpollSelector.select " LIB "/selectors.py:452" TURN
+
+static const struct scene scenes[] = {
+    {"requests in a loop", "io-sequential", .wall = 4, .actors = {ASKING(.main = true, )}},
+    {"requests in one thread", "io-sequential", .wall = 4, .actors = {JOINING, ASKING()}},
+    {"a bare socket", "io-sequential", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 100,
+                 .spans = {{0, 4, AC_IO, "query " APP ":6", .05, .1, .9, AC_KIND_PEER},
+                           {0, 4, AC_PYTHON, "query " APP ":5", .05, 0, .1}}}}},
+    {"a pipe", "idle", .wall = 4,
+     .actors = {{.main = true, .sleeps = 100, .spans = {{0, 4, AC_IO, "read " APP ":6", .05, .1, .9}}}}},
+    {"one long answer", "idle", .wall = 4,
+     .actors = {{.main = true, .sleeps = 2, .spans = {{0, 4, AC_IO, HTTP}}}}},
+    {"a server that accepts", "idle", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 100,
+                 .spans = {{0, 4, AC_IO, "socket.accept " LIB "/socket.py:295"}}}}},
+    {"requests in threads", "io-threads-ok", .wall = 4, .actors = {JOINING, ASKING(), ASKING(), ASKING()}},
+    {"a file that is forced out", "disk-bound", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_DISK, "append " APP ":9", .01, .2, .8},
+                           {0, 4, AC_NATIVE, "append " APP ":9", .01, 0, .2}}}}},
+    {"a disk that is busy a little", "single-thread-python", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_DISK, "append " APP ":9", .1, .8, .2},
+                           {0, 4, AC_PYTHON, "append " APP ":9", .1, 0, .8}}}}},
+    {"a lock around native code", "lock-contention", .wall = 4,
+     .actors = {JOINING, HOLDING(0, AC_NATIVE, ""), HOLDING(1, AC_NATIVE, ""), HOLDING(2, AC_NATIVE, "")}},
+    {"a lock around a sleep in another function", "lock-contention", .wall = 4,
+     .actors = {JOINING, HOLDING(0, AC_SLEEP, "load " APP ":30<"), HOLDING(1, AC_SLEEP, "load " APP ":30<"),
+                HOLDING(2, AC_SLEEP, "load " APP ":30<")}},
+    {"workers that wait for work", "idle", .wall = 4,
+     .actors = {JOINING,
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD, .1, 0, .9},
+                           {0, 4, AC_NATIVE, "work " APP ":11" THREAD, .1, .9, .1}}}}},
+    {"processes times threads", "oversubscribed", .wall = 4, .usable = 2, .parents = {0, 1},
+     .actors = {RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(1, .25),
+                RUNNING(1, .25), RUNNING(1, .25), RUNNING(1, .25)}},
+    {"threads of one process", "native-parallel", .wall = 4, .usable = 2,
+     .actors = {RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5)}},
+    {"a process a thread", "all-cores-busy", .wall = 4, .usable = 2,
+     .actors = {RUNNING(0, .5), RUNNING(1, .5), RUNNING(2, .5), RUNNING(3, .5)}},
+    {"a quota", "cpu-quota", .wall = 4, .quota = 1, .throttled = 4,
+     .actors = {RUNNING(0, .5), RUNNING(0, .5)}},
+    {"a quota that is not reached", "idle", .wall = 4, .quota = 1, .throttled = 4,
+     .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "main " APP ":9"}}}}},
+    {"a quota that held nothing back", "native-parallel", .wall = 4, .quota = 2, .throttled = .01,
+     .actors = {RUNNING(0, .9), RUNNING(0, .9)}},
+    /* --- pools: process 0 is the parent, 1 and 2 the workers */
+    {"tasks of a microsecond", "tiny-tasks", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_PYTHON, "submit " FUTURES ":800<main " APP ":20", .1, 0, .5},
+                           {0, 4, AC_LOCK, RESULT "main " APP ":21", .1, .5, .5}}},
+                WORKER(1, 2000, {0, 4, AC_PYTHON, GET, .01, 0, .3}, {0, 4, AC_IO, GET, .01, .3, .7}),
+                WORKER(2, 2000, {0, 4, AC_PYTHON, TASK, .01, 0, .02}, {0, 4, AC_LOCK, GET, .01, .02, .98})}},
+    {"large arguments", "pickling", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.spans = {{0, 4, AC_PYTHON, "dumps " LIB "/multiprocessing/reduction.py:51" THREAD, .1, 0,
+                            .6}}},
+                {.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
+                WORKER(1, 100, {0, 4, AC_PYTHON, GET, .1, 0, .5}, {0, 4, AC_IO, GET, .1, .5, .5}),
+                WORKER(2, 100, {0, 4, AC_PYTHON, TASK, .1, 0, .05}, {0, 4, AC_LOCK, GET, .1, .05, .95})}},
+    {"a parent that computes", "starved-pool", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_PYTHON, "prepare " APP ":12<main " APP ":21"}}},
+                WORKER(1, 100, {0, 4, AC_PYTHON, TASK, .1, 0, .2}, {0, 4, AC_IO, GET, .1, .2, .8}),
+                WORKER(2, 100, {0, 4, AC_PYTHON, TASK, .1, .5, .1}, {0, 4, AC_LOCK, GET, .1, .6, .4})}},
+    {"a parent that computes while the workers do", "unclear", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_PYTHON, "prepare " APP ":12<main " APP ":21"}}},
+                WORKER(1, 100, {0, 4, AC_PYTHON, TASK}),
+                WORKER(2, 100, {0, 4, AC_PYTHON, TASK})}},
+    {"a long task at the end", "uneven-tasks", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
+                WORKER(1, 3, {0, 4, AC_PYTHON, TASK}),
+                WORKER(2, 3, {0, 1, AC_PYTHON, TASK}, {1, 4, AC_LOCK, GET})}},
+    {"a short tail", "unclear", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
+                WORKER(1, 3, {0, 4, AC_PYTHON, TASK}),
+                WORKER(2, 3, {0, 3.7, AC_PYTHON, TASK}, {3.7, 4, AC_LOCK, GET})}},
+    {"result() in a loop", "serial-pool-use", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
+                WORKER(1, 40, {0, 4, AC_PYTHON, TASK, .2, 0, .5}, {0, 4, AC_IO, GET, .2, .5, .5}),
+                WORKER(2, 40, {0, 4, AC_LOCK, GET, .2, 0, .5}, {0, 4, AC_PYTHON, TASK, .2, .5, .5})}},
+    /* --- asyncio */
+    {"a sleep in a coroutine", "blocked-event-loop", .wall = 4,
+     .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "handle " APP ":9" HANDLE, .1, 0, .9}}}}},
+    {"a callback that computes", "blocked-event-loop", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_PYTHON, "render " APP ":9<request " APP ":14" HANDLE, .2, 0, .9},
+                           {0, 4, AC_IO, SELECT, .2, .9, .1}}}}},
+    {"a loop with many small callbacks", "single-thread-python", .wall = 4,
+     .actors = {{.main = true,
+                 .spans = {{0, 4, AC_PYTHON, "request " APP ":14" HANDLE, .01, 0, .7},
+                           {0, 4, AC_PYTHON, SELECT, .01, .7, .3}}}}},
+    {"one await after another", "serial-awaits", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 120,
+                 .watched = 2,
+                 .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                           {0, 4, AC_PYTHON, "main " APP ":9" HANDLE, .05, .95, .05}}}}},
+    {"many awaits", "idle", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 120,
+                 .watched = 9,
+                 .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                           {0, 4, AC_PYTHON, "main " APP ":9" HANDLE, .05, .95, .05}}}}},
+    {"a loop that nobody asks", "idle", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 8,
+                 .watched = 2,
+                 .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                           {0, 4, AC_PYTHON, "main " APP ":9" HANDLE, .05, .95, .05}}}}},
+    /* --- findings besides */
+    {"a fork with threads", "idle", "fork-hazard", .wall = 4, .parents = {0, 1}, .starts = {0, 2},
+     .actors = {JOINING,
+                {.spans = {{0, 4, AC_SLEEP, "wait " APP ":5" THREAD}}},
+                {.process = 1, .main = true, .spans = {{2, 4, AC_SLEEP, "child " APP ":9"}}}}},
+    {"threads after the fork", "idle", .wall = 4, .parents = {0, 1}, .starts = {0, 1},
+     .actors = {JOINING,
+                {.spans = {{2, 4, AC_SLEEP, "wait " APP ":5" THREAD}}},
+                {.process = 1, .main = true, .spans = {{1, 4, AC_SLEEP, "child " APP ":9"}}}}},
+};
+
+static bool told(const struct ac_diagnosis *d, const char *id) {
+    for (size_t i = 0; i < d->also_count; i++) {
+        if (strcmp(d->also[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void verdicts_are_right(void **state) {
+    (void)state;
+    int wrong = 0;
+    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
+        const struct scene *s = &scenes[i];
+        struct ac_profile *p = profile_of(s);
+        struct ac_diagnosis *d;
+        assert_true(ac_profile_valid(p));
+        assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
+        if (strcmp(d->main.id, s->verdict) != 0 || (s->also ? !told(d, s->also) : told(d, "fork-hazard"))) {
+            print_error("%s: %s (not %s)\n  %s\n  %s\n", s->name, d->main.id, s->verdict, d->main.sentence,
+                        d->main.evidence);
+            wrong++;
+        }
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void the_holder_is_inferred(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
+        if (strcmp(scenes[i].name, "a lock around a sleep in another function") == 0) {
+            struct ac_profile *p = profile_of(&scenes[i]);
+            struct ac_diagnosis *d;
+            assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
+            assert_string_equal(d->main.evidence,
+                                "they waited in work (app.py:10); the holder, inferred from who "
+                                "was inside, was in load (app.py:30), asleep");
+            ac_diagnosis_free(d);
+            ac_profile_free(p);
+        }
+    }
+}
+
+/* --- phases */
+
+#define WORKING(from, to, state)                                                                             \
+    { from, to, state, "work " APP ":7<main " APP ":20" }
+
+static const struct scene changing = {
+    .wall = 9,
+    .parents = {0, 1, 1},
+    .usable = 2,
+    .actors = {{.main = true, .spans = {WORKING(0, 3, AC_PYTHON), {3, 9, AC_LOCK, "main " APP ":30"}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, 0, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, .33, .67}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, .33, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, 0, .33},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, .66, .34}}},
+               {.spans = {{3, 6, AC_PYTHON, "work " APP ":7" THREAD, .03, .66, .34},
+                          {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, 0, .66}}},
+               {.process = 1, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}},
+               {.process = 2, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}}}};
+
+static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
+    struct ac_diagnosis *d;
+    *ret_profile = profile_of(s);
+    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
+    return d;
+}
+
+static void phases_are_told(void **state) {
+    (void)state;
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(&changing, &p);
+    static const char *const ids[] = {"single-thread-python", "gil-bound-threads", "all-cores-busy"};
+    assert_int_equal(d->phase_count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(d->phases[i].id, ids[i]);
+        assert_true(d->phases[i].from_s > 3 * i - 0.1 && d->phases[i].from_s < 3 * i + 0.1);
+        assert_true(d->phases[i].to_s > 3 * i + 2.9 && d->phases[i].to_s < 3 * i + 3.1);
+    }
+    assert_true(d->phases[2].cpus_used > 1.9 && d->phases[2].cpus_used < 2.1);
+    /* the main verdict is of the phase that can save most, and its estimate is for the whole run */
+    assert_true(strcmp(d->main.id, ids[0]) == 0 || strcmp(d->main.id, ids[1]) == 0);
+    assert_non_null(strstr(d->main.evidence, "; from "));
+    assert_true(d->main.estimate_speedup > 1.15 && d->main.estimate_speedup < 1.25);
+    assert_int_equal(d->also_count, 1);
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
+/* Each turn of a loop does the same: no phases; and a moment of something else is none. */
+static const struct scene steady[] = {
+    {.wall = 9,
+     .actors = {{.main = true,
+                 .spans = {{0, 9, AC_PYTHON, "work " APP ":7", .2, 0, .7},
+                           {0, 9, AC_SLEEP, "wait " APP ":9", .2, .7, .3}}}}},
+    {.wall = 9,
+     .actors = {{.main = true,
+                 .spans = {WORKING(0, 4, AC_PYTHON), WORKING(4, 4.3, AC_SLEEP),
+                           WORKING(4.3, 9, AC_PYTHON)}}}},
+    {.wall = .8, .actors = {{.main = true, .spans = {WORKING(0, .4, AC_PYTHON), WORKING(.4, .8, AC_SLEEP)}}}},
+    /* what other programs take of its CPU is not its doing */
+    {.wall = 9,
+     .others = 1,
+     .usable = 2,
+     .actors = {{.main = true,
+                 .spans = {WORKING(0, 4, AC_PYTHON),
+                           {4, 9, AC_PYTHON, "work " APP ":7", .1, 0, .6},
+                           {4, 9, AC_NO_CPU, "work " APP ":7", .1, .6, .4}}}}},
+};
+
+static void a_steady_run_is_one_phase(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(steady); i++) {
+        struct ac_profile *p;
+        struct ac_diagnosis *d = diagnosis_of(&steady[i], &p);
+        assert_int_equal(d->phase_count, 1);
+        assert_string_equal(d->phases[0].id, d->main.id);
+        assert_true(d->phases[0].from_s == 0 && d->phases[0].to_s == steady[i].wall);
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+}
+
+static void memory_may_run_out(void **state) {
+    (void)state;
+    struct ac_profile *p = profile_of(&changing);
+    int err = -ENOMEM;
+    for (unsigned long n = 1; err && n < 2000; n++) {
+        struct ac_diagnosis *d = NULL;
+        ac_memory_fail_at(n);
+        err = ac_diagnose(p, NULL, NULL, &d);
+        ac_memory_fail_at(0);
+        assert_true(err == 0 || (err == -ENOMEM && d == NULL));
+        ac_diagnosis_free(d);
+    }
+    assert_int_equal(err, 0);
+    ac_profile_free(p);
+}
+
+/* What the format had before is in what it has now. */
+static void older_recordings_are_read(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t version;
+        int err;
+    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, -ENOTSUP}};
+    struct ac_profile *p = profile_of(&scenes[0]);
+    struct ac_buf buf = {0};
+    assert_int_equal(ac_recording_write(p, &buf), 0);
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        struct ac_profile *back = NULL;
+        memcpy(buf.data + 8, &cases[i].version, sizeof(cases[i].version)); /* behind the magic */
+        assert_int_equal(ac_recording_read(buf.data, buf.len, &back), cases[i].err);
+        ac_profile_free(back);
+    }
+    ac_buf_free(&buf);
+    ac_profile_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(verdicts_are_right),        cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
+        cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
+    };
+    return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
+}

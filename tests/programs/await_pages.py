@@ -1,0 +1,42 @@
+# Page after page over one connection that is kept, in an async generator: serial-awaits.
+import asyncio
+import subprocess
+import sys
+import time
+
+SERVER = """
+import socketserver, sys, time
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            if not line.strip():
+                time.sleep(0.03)
+                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 64
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+async def pages(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        writer.write(b"\n")
+        for _ in range(3):
+            await reader.readline()
+        yield await reader.read(2)
+
+
+async def main(port, until):
+    async for _ in pages(port):
+        if time.monotonic() > until:
+            return
+
+
+server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+port = int(server.stdout.readline())
+asyncio.run(main(port, time.monotonic() + float(sys.argv[1])))
+server.kill()

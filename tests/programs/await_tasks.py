@@ -1,0 +1,41 @@
+# Tasks are made, but each is awaited before the next is: serial-awaits.
+import asyncio
+import subprocess
+import sys
+import time
+
+SERVER = """
+import socketserver, sys, time
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            if not line.strip():
+                time.sleep(0.03)
+                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 64
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+async def get(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\n")
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
+async def main(port, until):
+    while time.monotonic() < until:
+        job = asyncio.ensure_future(get(port))
+        await job
+
+
+server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+port = int(server.stdout.readline())
+asyncio.run(main(port, time.monotonic() + float(sys.argv[1])))
+server.kill()
