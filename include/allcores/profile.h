@@ -130,7 +130,7 @@ struct ac_thread {
     uint8_t
         watched; /* descriptors that the epoll it slept in watched, on average; at most 255; 0 not known */
     uint8_t switches_before; /* voluntary ones, before it first slept in an epoll; at most 255 */
-    int64_t from_ns, to_ns; /* to - from summed in alive_ns when merged */
+    int64_t from_ns, to_ns;  /* to - from summed in alive_ns when merged */
     int64_t alive_ns;
     int64_t cpu_ns, run_delay_ns;                /* the kernel's own totals; run_delay -1: unknown */
     int64_t switches_voluntary, switches_forced; /* -1: unknown */
