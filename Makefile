@@ -14,7 +14,7 @@ $(shell rm -rf $(VENV) build/wheel)
 endif
 endif
 endif
-SOURCES = $(shell find include src python web meson.build meson.options tools/embed-web pyproject.toml -type f 2>/dev/null)
+SOURCES = $(shell find include src python web docs/verdicts meson.build meson.options tools/embed pyproject.toml -type f 2>/dev/null)
 
 .PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import Report, Runner, parametrize
 from interpreters import Interpreter, interpreters
+from quota import quota
 
 SECONDS = 1.6
 VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
@@ -168,27 +169,19 @@ def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str
     assert report["verdict"]["id"] not in ("all-cores-busy", "native-parallel", "idle")
 
 
-CPU_CGROUP = Path("/sys/fs/cgroup/cpu/cpu.shares")  # version 1; tests/c/test_cpus.c has trees of version 2
-
-
 @pytest.fixture
 def run_in_half_a_cpu(allcores: str, tmp_path: Path) -> Iterator[Runner]:
-    """Runs the command and what it starts in a cgroup with half a CPU."""
-    where = CPU_CGROUP.parent / f"allcores-{os.getpid()}-{tmp_path.name}"
-    try:
-        where.mkdir()
-    except OSError:
-        pytest.skip("no cpu controller of cgroup version 1 that may be written")
-    (where / "cpu.cfs_quota_us").write_text("50000")
-    command = tmp_path / "allcores"
-    command.write_text(f'#!/bin/sh\necho $$ > "{where}/tasks" && exec "{allcores}" "$@"\n')
-    command.chmod(0o755)
-    yield Runner(str(command), tmp_path)
-    where.rmdir()
+    """Runs the command and what it starts in a cgroup with half a CPU; tests/c/test_cpus.c has trees of version 2."""
+    with quota(0.5) as tasks:
+        if not tasks:
+            pytest.skip("no cpu controller of cgroups that may be written")
+        command = tmp_path / "allcores"
+        command.write_text(f'#!/bin/sh\necho $$ > "{tasks}" && exec "{allcores}" "$@"\n')
+        command.chmod(0o755)
+        yield Runner(str(command), tmp_path)
 
 
 @TWO_CPUS
-@pytest.mark.skipif(not CPU_CGROUP.exists(), reason="no cpu controller of cgroup version 1")
 @spread(
     "verdict",
     "program",

@@ -55,7 +55,7 @@ struct ac_command {
     bool program;        /* what follows the options is a program and its own arguments */
     int (*run)(const struct ac_settings *settings); /* returns the exit code */
 };
-extern const struct ac_command ac_cmd_why, ac_cmd_dump, ac_cmd_cpus, ac_cmd_show;
+extern const struct ac_command ac_cmd_why, ac_cmd_dump, ac_cmd_cpus, ac_cmd_show, ac_cmd_explain;
 
 /* --- options.c */
 /* Parse argv[1..] for a command. 0, or -EINVAL after one line on stderr. */

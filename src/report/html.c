@@ -8,7 +8,7 @@
 
 #include "report/names.h"
 #include "report/stream.h"
-#include "report/web.h" /* made by tools/embed-web: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
+#include "report/web.h" /* made by tools/embed: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 #include "verdict/evidence.h"
 
 #define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
