@@ -15,7 +15,7 @@ NUMPY = "--only-binary=:all: --implementation=cp --no-deps --quiet --disable-pip
 Pairs = dict[str, list[list[float]]]
 
 
-def package() -> Package:
+def package(program: str = "pool_bench.py") -> Package:
     """The newest version that numpy has been built for, with numpy."""
     python = max(
         (one for one in supported() if not one.free_threaded and one.version <= (3, 14)),
@@ -26,7 +26,7 @@ def package() -> Package:
     if not (place / "numpy").exists():
         pip = [sys.executable, "-m", "pip", "install", *NUMPY.split(), "--target", str(place), "numpy"]
         subprocess.run([*pip, f"--python-version={python.name}"], check=True)
-    shutil.copy(ROOT / "bench" / "programs" / "pool_bench.py", place)
+    shutil.copy(ROOT / "bench" / "programs" / program, place)
     subprocess.run(python.command(["-m", "compileall", "-q", found.path]), check=False)
     return found
 
