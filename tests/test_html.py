@@ -82,6 +82,7 @@ def test_interactions(seen: dict[str, Any]) -> None:
     assert drag[1] - drag[0] == pytest.approx(wheel[1] - wheel[0], abs=0.01)
     assert "r=" in seen["brush"]
     assert "cores used" in seen["range"]
+    assert "sure" in seen["range"] or "likely" in seen["range"] or "No verdict" in seen["range"]
     assert "q=no such thread" in seen["filter"]
     plus, right = seen["plus"], seen["d"]
     assert plus[1] - plus[0] == pytest.approx(0.7 * wall, rel=0.01)
@@ -92,7 +93,26 @@ def test_interactions(seen: dict[str, Any]) -> None:
     assert seen["frames"] > 3
     assert seen["widened"] != "everything"
     assert seen["theme"] in ("dark", "light")
-    assert seen["restored"].startswith("From 120.0 ms to 200.0 ms")
+    assert seen["restored"].startswith("120.0 ms to 200.0 ms")
+    state, theme, word, counters = seen["restored_all"]
+    assert (state, theme, word) == ("0", "dark", "2")
+    assert counters.startswith("150.0 ms wall")
+
+
+def test_touch_play_and_scrub(seen: dict[str, Any]) -> None:
+    from_ms, to_ms = seen["whole"]
+    assert "Judged:" in seen["scale_range"]
+    assert "Threads took turns" in seen["scale_range"]
+    assert " to " in seen["touch_range"]
+    pinched = seen["pinch"]
+    assert pinched[1] - pinched[0] < 0.7 * (to_ms - from_ms)
+    half = float(seen["scrubbed"].split(" ")[0])
+    assert half * (1 if " s wall" in seen["scrubbed"] else 1e-3) == pytest.approx(
+        (to_ms - from_ms) / 2e3, rel=0.02
+    )
+    assert seen["playing"][0] == "Pause"
+    assert seen["playing"][1] > 0
+    assert seen["paused"] == "Play"
 
 
 def test_lanes_add_up(allcores: str, recording: Path) -> None:

@@ -4,16 +4,32 @@
 /** @typedef {{pid: number, tid: number, merged: number, name: string, lane: Lane}} Thread */
 /** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
 /** @typedef {{name: string, wall: number, cpu: number, usable: number, step: number, coarse: boolean,
- *   threads: Thread[], stacks: Stack[]}} Contender */
+ *   cpus: number, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
+ *   computed: Float64Array}} Contender */
 
 export const STATES = ["Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes",
   "Disk", "Lock", "Sleep", "Other waiting", "Not known"];
+/** The looks: the states, then what a CPU did besides the program's own work. */
+export const LOOK_NAMES = [...STATES, "Starting and imports", "Pickling and moving data", "Another program, while a thread was ready"];
+export const STARTING = 10;
+export const PICKLING = 11;
+export const OTHERS = 12;
 export const PYTHON = 0;
+export const GIL_WAIT = 1;
 export const NATIVE = 2;
+export const NO_CPU = 3;
 
 export const stateOf = (/** @type {number} */ code) => code % 10;
 export const activityOf = (/** @type {number} */ code) => Math.floor(code / 10) % 5;
 export const cpuOf = (/** @type {number} */ code) => Math.floor(code / 50) - 1;
+
+/** What a piece looks like: its state, or what a CPU was used for besides work. @param {number} code */
+export function lookOf(code) {
+  const state = stateOf(code);
+  const activity = activityOf(code);
+  if ((state !== PYTHON && state !== NATIVE) || activity === 0) return state;
+  return activity <= 2 ? STARTING : PICKLING;
+}
 
 /** @param {number[]} flat @param {number} step @returns {Lane} */
 function decodeLane(flat, step) {
@@ -30,11 +46,40 @@ function decodeLane(flat, step) {
   return lane;
 }
 
+const BINS = 2000; // of the counters
+
+/** CPU-ms of all threads up to the start of each bin, so that a counter costs one look. @param {Thread[]} threads @param {number} wall */
+function computedBy(threads, wall) {
+  const sum = new Float64Array(BINS + 2);
+  const width = wall / BINS || 1;
+  for (const {lane} of threads) {
+    for (let i = 0; i < lane.from.length; i++) {
+      const state = stateOf(lane.code[i]);
+      if (state !== PYTHON && state !== NATIVE) continue;
+      for (let bin = Math.floor(lane.from[i] / width); bin < BINS && bin * width < lane.to[i]; bin++) {
+        sum[bin + 1] += Math.min(lane.to[i], (bin + 1) * width) - Math.max(lane.from[i], bin * width);
+      }
+    }
+  }
+  for (let bin = 1; bin < sum.length; bin++) sum[bin] += sum[bin - 1];
+  return sum;
+}
+
+/** CPU-ms used up to `ms`; at the end it is the kernel's total. @param {Contender} run @param {number} ms */
+export function cpuAt(run, ms) {
+  const at = Math.max(0, Math.min(ms / (run.wall || 1), 1)) * BINS;
+  const bin = Math.floor(at);
+  const told = run.computed[bin] + (run.computed[bin + 1] - run.computed[bin]) * (at - bin);
+  return run.computed[BINS] > 0 ? told / run.computed[BINS] * run.cpu : 0;
+}
+
 /** @param {any} raw @returns {Contender} */
 export function decode(raw) {
+  /** @type {Thread[]} */
+  const threads = raw.threads.map((/** @type {any} */ one) => ({...one, lane: decodeLane(one.lane, raw.step_ms)}));
   return {
-    name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
-    threads: raw.threads.map((/** @type {any} */ one) => ({...one, lane: decodeLane(one.lane, raw.step_ms)})),
+    computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
+    threads,
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);
       for (let i = 0; i < one.s.length; i += 2) own[one.s[i]] += one.s[i + 1];
@@ -66,11 +111,55 @@ export function sums(threads, from, to) {
   return total;
 }
 
-/** One lane a CPU, made of the threads that ran there. @param {Thread[]} threads @returns {{cpu: number, lane: Lane}[]} */
-export function cores(threads) {
+/** Times at which a thread was ready and had no CPU: all CPUs that none of ours used ran something else then.
+ * @param {Thread[]} threads @returns {[number, number][]} apart, in order */
+function crowded(threads) {
+  /** @type {[number, number][]} */
+  const found = [];
+  for (const {lane} of threads) {
+    for (let i = 0; i < lane.from.length; i++) if (stateOf(lane.code[i]) === NO_CPU) found.push([lane.from[i], lane.to[i]]);
+  }
+  found.sort((a, b) => a[0] - b[0]);
+  /** @type {[number, number][]} */
+  const apart = [];
+  for (const [from, to] of found) {
+    const last = apart[apart.length - 1];
+    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+    else apart.push([from, to]);
+  }
+  return apart;
+}
+
+/** @param {[number, number, number][]} pieces @returns {Lane} */
+function laneOf(pieces) {
+  return {from: Float64Array.from(pieces, (one) => one[0]), to: Float64Array.from(pieces, (one) => one[1]),
+    code: Int32Array.from(pieces, (one) => one[2])};
+}
+
+/** What is left of `spans` beside `pieces`, as pieces of another program. @param {[number, number, number][]} pieces
+ * @param {[number, number][]} spans */
+function fill(pieces, spans) {
+  /** @type {[number, number, number][]} */
+  const all = [];
+  let at = 0;
+  for (let [from, to] of spans) {
+    while (at < pieces.length && pieces[at][1] <= from) at++;
+    for (let i = at; i < pieces.length && pieces[i][0] < to; i++) {
+      if (pieces[i][0] > from) all.push([from, pieces[i][0], -1]);
+      from = Math.max(from, pieces[i][1]);
+    }
+    if (from < to) all.push([from, to, -1]);
+  }
+  return [...pieces, ...all].sort((a, b) => a[0] - b[0]);
+}
+
+/** One lane a usable CPU: what the threads that ran there did; code -1 where another program had it.
+ * @param {Contender} run @returns {{label: string, lane: Lane}[]} */
+export function cores(run) {
   /** @type {Map<number, [number, number, number][]>} */
   const found = new Map();
-  for (const {lane} of threads) {
+  for (let cpu = 0; cpu < run.cpus; cpu++) found.set(cpu, []);
+  for (const {lane} of run.threads) {
     for (let i = 0; i < lane.from.length; i++) {
       const cpu = cpuOf(lane.code[i]);
       const state = stateOf(lane.code[i]);
@@ -80,11 +169,38 @@ export function cores(threads) {
       pieces.push([lane.from[i], lane.to[i], lane.code[i]]);
     }
   }
-  return [...found].sort((a, b) => a[0] - b[0]).map(([cpu, pieces]) => {
+  const spans = crowded(run.threads);
+  const rows = [...found].sort((a, b) => a[0] - b[0]).map(([cpu, pieces]) => {
     pieces.sort((a, b) => a[0] - b[0]);
-    return {cpu, lane: {from: Float64Array.from(pieces, (one) => one[0]), to: Float64Array.from(pieces, (one) => one[1]),
-      code: Int32Array.from(pieces, (one) => one[2])}};
+    return {label: `CPU ${cpu}`, lane: laneOf(fill(pieces, spans))};
   });
+  while (rows.length < Math.min(run.usable, 256)) rows.push({label: "a further CPU", lane: laneOf(fill([], spans))});
+  return rows;
+}
+
+/** Who held a process's GIL: its threads' Python pieces as one band. @param {Thread[]} threads @returns {Lane} */
+export function holders(threads) {
+  /** @type {[number, number, number][]} */
+  const pieces = [];
+  for (const {lane} of threads) {
+    for (let i = 0; i < lane.from.length; i++) {
+      if (stateOf(lane.code[i]) === PYTHON) pieces.push([lane.from[i], lane.to[i], lane.code[i]]);
+    }
+  }
+  return laneOf(pieces.sort((a, b) => a[0] - b[0]));
+}
+
+/** The judged range nearest to one that was taken; null where none is near. @param {Contender} run @param {number} from @param {number} to */
+export function verdictOf(run, from, to) {
+  let best = -1;
+  let least = (to - from) * 0.4;
+  for (let i = 0; i < run.verdicts.length; i++) {
+    const off = Math.abs(run.judged[2 * i] - from) + Math.abs(run.judged[2 * i + 1] - to);
+    if (off < least) [best, least] = [i, off];
+  }
+  if (best < 0) return null;
+  const [id, confidence, sentence, evidence] = run.verdicts[best];
+  return {from: run.judged[2 * best], to: run.judged[2 * best + 1], id, confidence, sentence, evidence};
 }
 
 export const seconds = (/** @type {number} */ ms) => ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1000).toFixed(2)} s`;

@@ -27,9 +27,9 @@ function table(run, state) {
       make("tr", {}, make("td", {}, name), make("td", {class: "n"}, seconds(ms))))));
 }
 
-/** @param {HTMLElement} section @param {import("./data.js").Contender} run */
-export function showStacks(section, run) {
-  const select = /** @type {HTMLSelectElement} */ (make("select", {id: "state"}, make("option", {value: "-1"}, "all states")));
+/** @param {HTMLElement} section @param {import("./data.js").Contender} run @param {import("./view.js").View} shared @param {number} number */
+export function showStacks(section, run, shared, number) {
+  const select = /** @type {HTMLSelectElement} */ (make("select", {id: `state-${number}`, class: "state"}, make("option", {value: "-1"}, "all states")));
   STATES.forEach((name, state) => {
     if (run.stacks.some((one) => one.own[state] > 0)) select.append(make("option", {value: `${state}`}, name));
   });
@@ -65,9 +65,22 @@ export function showStacks(section, run) {
     flame.style.height = `${(deepest + 1) * 22}px`;
     twin.replaceChildren(table(run, state));
   };
-  select.addEventListener("change", () => { root = 0; draw(); });
+  select.value = `${shared.state}`;
+  if (select.selectedIndex < 0) select.value = "-1";
+  select.addEventListener("change", () => {
+    root = 0;
+    shared.state = Number(select.value);
+    shared.save();
+    draw();
+  });
+  shared.listeners.push((what) => {
+    if (what !== "rest" || Number(select.value) === shared.state) return;
+    select.value = `${shared.state}`;
+    if (select.selectedIndex < 0) select.value = "-1";
+    draw();
+  });
   section.append(make("h2", {}, "Where in the code"),
-    make("p", {}, make("label", {for: "state"}, "Time spent in "), select, " A click widens a frame; a second one goes back."),
+    make("p", {}, make("label", {for: `state-${number}`}, "Time spent in "), select, " A click widens a frame; a second one goes back."),
     make("div", {class: "icicle"}, flame), twin);
   section.hidden = false;
   draw();

@@ -1,13 +1,14 @@
 // lanes.js - cores and threads over time on one canvas. Only rows in sight are drawn, and of each row no more
 // pieces than it has pixels.
-import {STATES, PYTHON, stateOf, activityOf, firstAfter} from "./data.js";
+import {LOOK_NAMES, PYTHON, STARTING, NATIVE, OTHERS, lookOf, firstAfter} from "./data.js";
 
 export const ROW = 20;
 export const AXIS = 24;
 
 /** Okabe-Ito, and a pattern besides: "" plain, "/" and "\\" stripes, "." dots, "-" lines, "x" crosses. */
 export const LOOKS = [["#0072b2", ""], ["#e69f00", "/"], ["#56b4e9", ""], ["#d55e00", "x"], ["#009e73", "-"],
-  ["#f0e442", "."], ["#cc79a7", "\\"], ["#a9b0b8", ""], ["#8a929b", "."], ["#6b737c", "x"]];
+  ["#f0e442", "."], ["#cc79a7", "\\"], ["#a9b0b8", ""], ["#8a929b", "."], ["#6b737c", "x"],
+  ["#7a5c3e", "-"], ["#882255", "\\"], ["#c9ced4", "/"]];
 
 /** @param {number} state */
 export function tile(state) {
@@ -27,15 +28,15 @@ export function tile(state) {
   return canvas;
 }
 
-/** @typedef {{label: string, lane: import("./data.js").Lane, core: boolean}} Row */
-/** @typedef {{from: number, to: number, cursor: number, brush: [number, number] | null}} View */
+/** @typedef {{label: string, lane: import("./data.js").Lane, core: boolean, head?: boolean}} Row */
+/** @typedef {{from: number, to: number, cursor: number, brush: [number, number] | null, mask: boolean}} View */
 
 export class Lanes {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
     this.c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    this.fills = STATES.map((_, state) => /** @type {CanvasPattern} */ (this.c.createPattern(tile(state), "repeat")));
+    this.fills = LOOK_NAMES.map((_, state) => /** @type {CanvasPattern} */ (this.c.createPattern(tile(state), "repeat")));
     this.labels = 130;
     this.width = this.height = 0;
   }
@@ -71,6 +72,18 @@ export class Lanes {
     for (let i = first; i < rows.length && AXIS + i * ROW - scroll < height; i++) {
       this.row(rows[i], view, AXIS + i * ROW - scroll, colors);
     }
+    if (view.to - view.from < 2000) {
+      for (let i = 0; i < rows.length; i++) {
+        if (rows[i].head && AXIS + i * ROW - scroll < height) this.hops(rows, i, view, scroll, colors.ink);
+      }
+    }
+    if (view.mask) { // what has not happened yet, while the run is played
+      c.fillStyle = colors.paper;
+      const now = Math.max(this.labels, this.x(view, view.cursor));
+      c.globalAlpha = 0.85;
+      c.fillRect(now, AXIS, width - now, height);
+      c.globalAlpha = 1;
+    }
     this.axis(view, colors);
     if (view.brush) {
       const [from, to] = view.brush.map((ms) => Math.max(this.labels, this.x(view, ms)));
@@ -81,6 +94,31 @@ export class Lanes {
     if (x >= this.labels) {
       c.fillStyle = colors.ink;
       c.fillRect(Math.round(x), 0, 1, height);
+    }
+  }
+
+  /** A line from holder to holder of a GIL, where hops are far enough apart to be seen.
+   * @param {Row[]} rows @param {number} head the row of the band @param {View} view @param {number} scroll @param {string} ink */
+  hops(rows, head, view, scroll, ink) {
+    const {c} = this;
+    const scale = (this.width - this.labels) / (view.to - view.from);
+    /** @type {[number, number, number][]} */
+    const turns = [];
+    for (let r = head + 1; r < rows.length && !rows[r].head && turns.length < 2000; r++) {
+      const {lane} = rows[r];
+      for (let i = firstAfter(lane, view.from); i < lane.from.length && lane.from[i] < view.to && turns.length < 2000; i++) {
+        if (lane.code[i] % 10 === PYTHON) turns.push([lane.from[i], lane.to[i], r]);
+      }
+    }
+    if (turns.length * 6 > this.width) return;
+    turns.sort((a, b) => a[0] - b[0]);
+    c.fillStyle = ink;
+    for (let i = 1; i < turns.length; i++) {
+      const [a, b] = [turns[i - 1][2], turns[i][2]];
+      const x = this.labels + (turns[i][0] - view.from) * scale;
+      if (a === b || x < this.labels) continue;
+      const top = AXIS + Math.min(a, b) * ROW - scroll + ROW / 2;
+      c.fillRect(x - 0.5, top, 1, Math.abs(a - b) * ROW);
     }
   }
 
@@ -95,11 +133,10 @@ export class Lanes {
     while (i < lane.from.length && lane.from[i] < view.to) {
       const from = this.labels + Math.max(0, lane.from[i] - view.from) * scale;
       const to = Math.min(this.width, this.labels + (lane.to[i] - view.from) * scale);
-      const state = stateOf(lane.code[i]);
-      const overhead = row.core && activityOf(lane.code[i]) > 0;
-      c.fillStyle = overhead ? this.fills[6] : this.fills[state];
+      const look = lane.code[i] < 0 ? OTHERS : lookOf(lane.code[i]);
+      c.fillStyle = this.fills[look];
       // Who holds the GIL fills the row; who waits is a thinner band: the holder is seen to hop.
-      const on = row.core || state === PYTHON || state === 2;
+      const on = row.core || look === PYTHON || look === NATIVE || look >= STARTING;
       c.fillRect(from, y + (on ? 2 : 6), Math.max(to - from, 0.6), on ? ROW - 4 : ROW - 12);
       // The next piece that reaches another pixel.
       if (to - from < 1) {

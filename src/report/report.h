@@ -30,6 +30,26 @@ struct ac_html_options {
 };
 int ac_report_html(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
                    const struct ac_html_options *options, struct ac_buf *buf);
+/* Several runs on one page and one time axis: a race, or recordings side by side. All text is untrusted. */
+struct ac_html_run {
+    const char *name;                     /* of its tab; NULL: what was run */
+    const char *note;                     /* one line more, such as why there is no profile; or NULL */
+    const struct ac_profile *profile;     /* NULL: it gave none */
+    const struct ac_diagnosis *diagnosis; /* NULL with it */
+    double speedup;                       /* measured; 0: not told */
+};
+/* What is said of all of them: one sentence, and a table whose first column names the run. */
+struct ac_html_head {
+    const char *title, *headline;
+    const char *evidence; /* one line, or NULL */
+    const char *const *columns;
+    size_t column_count;
+    const char *const *cells; /* row by row; NULL: empty */
+    size_t row_count;
+};
+/* `head` NULL: a single run's report. Runs past the sixteenth are left out. */
+int ac_report_html_runs(const struct ac_html_head *head, const struct ac_html_run *runs, size_t count,
+                        const struct ac_html_options *options, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
 
 /* .allcores: magic, version, zlib-compressed tables. Reading checks every length and index

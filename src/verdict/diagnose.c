@@ -355,6 +355,18 @@ int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *sou
     return err;
 }
 
+int ac_diagnose_range(const struct ac_profile *profile, int64_t from_ns, int64_t to_ns,
+                      struct ac_diagnosis **ret_diagnosis) {
+    struct ac_profile *slice;
+    int err = ac_phases_slice(profile, from_ns, to_ns, &slice);
+    if (err) {
+        return err;
+    }
+    err = diagnose(slice, NULL, NULL, 0, ret_diagnosis);
+    ac_slice_free(slice);
+    return err;
+}
+
 void ac_diagnosis_free(struct ac_diagnosis *diagnosis) {
     if (!diagnosis) {
         return;

@@ -54,6 +54,9 @@ struct ac_diagnosis {
 
 int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,
                 struct ac_diagnosis **ret_diagnosis);
+/* The verdict of one part of the run, which is not cut into phases; no snippet that quotes source. */
+int ac_diagnose_range(const struct ac_profile *profile, int64_t from_ns, int64_t to_ns,
+                      struct ac_diagnosis **ret_diagnosis);
 void ac_diagnosis_free(struct ac_diagnosis *diagnosis);
 
 /* The ids of the table, for help and docs; NULL past the end. */

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -44,6 +46,41 @@ static void test_long_runs_show_the_rare(void **state) {
     ac_profile_free(profile);
 }
 
+/* Each range on the page has the verdict that the same part of the run gets by itself. */
+static void test_ranges_are_judged_alike(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(8, 8, &profile), 0);
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    const char *said = strstr(ac_buf_text(&buf), "\"verdicts\":[");
+    const char *range = strstr(ac_buf_text(&buf), "\"judged\":[");
+    size_t count = 0;
+    assert_non_null(said);
+    assert_non_null(range);
+    said += strlen("\"verdicts\":[");
+    range += strlen("\"judged\":[");
+    for (; *said == '['; count++) {
+        struct ac_diagnosis *diagnosis = NULL;
+        char *end;
+        double from = strtod(range, &end);
+        double to = strtod(end + 1, &end);
+        range = end + (*end == ',');
+        assert_int_equal(
+            ac_diagnose_range(profile, (int64_t)(from * 1e6 + 0.5), (int64_t)(to * 1e6 + 0.5), &diagnosis),
+            0);
+        char expected[300];
+        snprintf(expected, sizeof(expected), "[\"%s\",\"%s\",\"%s\"", diagnosis->main.id,
+                 ac_confidence_names[diagnosis->main.confidence], diagnosis->main.sentence);
+        assert_memory_equal(said, expected, strlen(expected));
+        ac_diagnosis_free(diagnosis);
+        said = strchr(said, '\n') ? strchr(said, '\n') + 1 : "";
+    }
+    assert_true(count > 100);
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
 static void test_long(void **state) {
     (void)state;
     assert_true(page_size(1000, 600) < 5 << 20);
@@ -54,6 +91,7 @@ int main(void) {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_a_minute),
         cmocka_unit_test(test_long_runs_show_the_rare),
+        cmocka_unit_test(test_ranges_are_judged_alike),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,241 @@
+/* html_data.c - the data block that web/ draws from. Bounded for a run of any length: a long time line is
+ * told in steps, in each of which a lane has one state, chosen such that over time all states keep their
+ * shares. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "report/html.h"
+#include "report/names.h"
+#include "report/stream.h"
+#include "verdict/evidence.h"
+
+#define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
+#define MAX_STEPS      1000000 /* of all lanes, to begin with */
+#define MAX_LANE_BYTES 180000  /* of all lanes, once alike steps are one piece */
+#define MAX_PAGE_BYTES 1600000 /* of all runs' lanes */
+#define MAX_LANES      1024
+#define MAX_NODES      1500  /* of the flame graph: a stack may be 192 deep */
+#define MAX_NAME       120   /* bytes of a name in it */
+#define LEAST_SHARE    0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
+
+/* --- the data: lanes. A lane is [gap, length, code, ...] in units of the step; the code is
+ * state + 10 * activity + 50 * (cpu + 1). */
+
+static int code_of(const struct ac_profile *p, const struct ac_segment *s) {
+    return s->state + 10 * p->nodes[s->node].activity + 50 * (s->cpu + 1);
+}
+
+struct lane {
+    struct ac_buf *buf;
+    int64_t at, from, to; /* written up to; the piece being built */
+    int code;
+};
+
+static void flush_piece(struct lane *lane) {
+    if (lane->to > lane->from) {
+        ac_buf_printf(lane->buf, "%s%" PRId64 ",%" PRId64 ",%d", lane->at ? "," : "",
+                      lane->from - ac_max(lane->at - 1, 0), lane->to - lane->from, lane->code);
+        lane->at = lane->to + 1;
+    }
+}
+
+static void add_piece(struct lane *lane, int64_t from, int64_t to, int code) {
+    if (code == lane->code && from == lane->to) {
+        lane->to = to;
+        return;
+    }
+    flush_piece(lane);
+    lane->from = from;
+    lane->to = to;
+    lane->code = code;
+}
+
+/* One lane in steps: each step's time is added to its state's balance, the largest balance names the step. */
+static void put_lane(const struct ac_profile *p, const struct ac_lanes *lanes, uint32_t thread, int64_t step,
+                     struct ac_buf *buf) {
+    struct lane lane = {.buf = buf, .code = -1};
+    int64_t balance[AC_STATE_COUNT] = {0};
+    int code[AC_STATE_COUNT] = {0};
+    int64_t filled = 0; /* of the step at hand */
+    int64_t step_at = -1;
+    for (size_t i = lanes->first[thread]; i < lanes->first[thread + 1]; i++) {
+        const struct ac_segment *s = &p->segments[lanes->order[i]];
+        code[s->state] = code_of(p, s);
+        for (int64_t at = s->from_ns; at < s->to_ns;) {
+            int64_t end = ac_min(s->to_ns, (at / step + 1) * step);
+            if (at / step != step_at) {
+                filled = 0;
+                step_at = at / step;
+            }
+            balance[s->state] += end - at;
+            filled += end - at;
+            /* A step is told at its end; what ended before that is in the balance of the next. */
+            if (end == (step_at + 1) * step && filled > 0) {
+                int most = 0;
+                for (int k = 1; k < AC_STATE_COUNT; k++) {
+                    most = balance[k] > balance[most] ? k : most;
+                }
+                balance[most] -= filled;
+                add_piece(&lane, step_at, step_at + 1, code[most]);
+            }
+            at = end;
+        }
+    }
+    flush_piece(&lane);
+}
+
+/* The first step to try: 10 us where the pieces are few. */
+static int64_t first_step(const struct ac_profile *p) {
+    int64_t alive_ns = 0;
+    for (size_t i = 0; i < p->segment_count; i++) {
+        alive_ns += p->segments[i].to_ns - p->segments[i].from_ns;
+    }
+    return ac_max(10000,
+                  ac_max(p->segment_count > MAX_SEGMENTS ? alive_ns / MAX_STEPS : 0, p->wall_ns / MAX_STEPS));
+}
+
+static void put_threads_data(struct ac_page *page, const struct ac_lanes *lanes, int64_t step) {
+    const struct ac_profile *p = page->run->profile;
+    for (uint32_t i = 0; i < p->thread_count && i < MAX_LANES; i++) {
+        const struct ac_thread *t = &p->threads[i];
+        ac_buf_printf(page->buf, "%s{\"pid\":%d,\"tid\":%d,\"merged\":%u,\"name\":\"", i ? ",\n" : "",
+                      p->processes[t->process].pid, t->tid, t->merged);
+        ac_html_put_text(page, ac_profile_text(p, t->name), true);
+        ac_buf_str(page->buf, "\",\"lane\":[");
+        put_lane(p, lanes, i, step, page->buf);
+        ac_buf_str(page->buf, "]}");
+    }
+}
+
+static int put_lanes(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    struct ac_lanes lanes;
+    int err = ac_lanes_new(p, &lanes);
+    if (err) {
+        return err;
+    }
+    struct ac_buf told = {0};
+    struct ac_page scratch = *page;
+    scratch.buf = &told;
+    int64_t step = first_step(p);
+    put_threads_data(&scratch, &lanes, step);
+    size_t most = ac_min((size_t)MAX_LANE_BYTES, MAX_PAGE_BYTES / page->count) +
+                  64 * ac_min(p->thread_count, (size_t)MAX_LANES);
+    while (p->segment_count > MAX_SEGMENTS && told.len > most && step < p->wall_ns && !told.err) {
+        step *= 2;
+        ac_buf_clear(&told);
+        put_threads_data(&scratch, &lanes, step);
+    }
+    ac_buf_printf(page->buf, "\"step_ms\":%.6f,\"coarse\":%s,\"threads\":[", (double)step / 1e6,
+                  p->segment_count > MAX_SEGMENTS ? "true" : "false");
+    ac_buf_bytes(page->buf, ac_buf_text(&told), told.len);
+    ac_buf_str(page->buf, "]");
+    page->buf->err = page->buf->err ? page->buf->err : told.err;
+    ac_buf_free(&told);
+    ac_lanes_free(&lanes);
+    return 0;
+}
+
+/* --- the data: stacks by state, [parent, frame, then ms by state in pairs] a node */
+
+static void put_frame(struct ac_page *page, uint32_t frame) {
+    const struct ac_profile *p = page->run->profile;
+    const struct ac_func *func = &p->funcs[p->frames[frame].func];
+    char name[MAX_NAME];
+    char file[MAX_NAME];
+    ac_copy(name, sizeof(name), ac_profile_text(p, func->name));
+    ac_copy(file, sizeof(file), ac_html_path(page, ac_profile_text(p, func->file)));
+    ac_buf_str(page->buf, "[\"");
+    ac_html_put_text(page, name, true);
+    ac_buf_str(page->buf, "\",\"");
+    ac_html_put_text(page, file, true);
+    ac_buf_printf(page->buf, "\",%d]", p->frames[frame].line);
+}
+
+struct sums {
+    int64_t all, own[AC_STATE_COUNT];
+    uint32_t number;
+};
+
+static void put_node(struct ac_page *page, const struct sums *sums, uint32_t node) {
+    const struct ac_node *n = &page->run->profile->nodes[node];
+    ac_buf_printf(page->buf, "%s{\"p\":%d,\"f\":", node ? ",\n" : "",
+                  node ? (int)sums[n->parent].number : -1);
+    if (node) {
+        put_frame(page, n->frame);
+    } else {
+        ac_buf_str(page->buf, "null");
+    }
+    ac_buf_str(page->buf, ",\"s\":[");
+    for (int s = 0, first = 1; s < AC_STATE_COUNT; s++) {
+        if (sums[node].own[s] >= 100000) {
+            ac_buf_printf(page->buf, "%s%d,%.1f", first ? "" : ",", s, (double)sums[node].own[s] / 1e6);
+            first = 0;
+        }
+    }
+    ac_buf_str(page->buf, "]}");
+}
+
+/* Stacks with no more time than this are left out. */
+static int64_t least_of(const struct ac_page *page, const struct sums *sums) {
+    const struct ac_profile *p = page->run->profile;
+    size_t most = ac_max((size_t)MAX_NODES / page->count, (size_t)300);
+    int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
+    for (size_t kept = SIZE_MAX;
+         kept > most && least<INT64_MAX / 2; least = kept> most ? 2 * least + 1 : least) {
+        kept = 0;
+        for (size_t i = 0; i < p->node_count; i++) {
+            kept += sums[i].all > least;
+        }
+    }
+    return least;
+}
+
+static int put_stacks(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    struct sums *sums = ac_calloc(p->node_count, sizeof(*sums));
+    if (!sums) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < p->cell_count; i++) {
+        sums[p->cells[i].node].own[p->cells[i].state] += p->cells[i].ns;
+        sums[p->cells[i].node].all += p->cells[i].ns;
+    }
+    for (size_t i = p->node_count - 1; i > 0; i--) { /* a parent has a smaller index */
+        sums[p->nodes[i].parent].all += sums[i].all;
+    }
+    int64_t least = least_of(page, sums);
+    for (size_t i = p->node_count - 1; i > 0; i--) {
+        for (int s = 0; sums[i].all <= least && s < AC_STATE_COUNT; s++) {
+            sums[p->nodes[i].parent].own[s] += sums[i].own[s];
+        }
+    }
+    ac_buf_str(page->buf, ",\n\"stacks\":[");
+    for (uint32_t i = 0, number = 0; i < p->node_count; i++) {
+        if (i == 0 || sums[i].all > least) {
+            sums[i].number = number++;
+            put_node(page, sums, i);
+        }
+    }
+    ac_buf_str(page->buf, "]");
+    ac_free(sums);
+    return 0;
+}
+
+int ac_html_put_data(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    ac_buf_str(page->buf, "{\"name\":\"");
+    if (page->run->name) {
+        ac_html_put_text(page, page->run->name, true);
+    } else {
+        ac_html_put_title(page, true);
+    }
+    ac_buf_printf(page->buf, "\",\"wall_ms\":%.3f,\"cpu_ms\":%.3f,\"usable\":%.4g,\"cpus\":%d,",
+                  (double)p->wall_ns / 1e6, (double)p->cpu_ns / 1e6, p->cpus.usable,
+                  p->cpus.affinity == p->cpus.online ? ac_min(p->cpus.online, 256) : 0);
+    int err = ac_html_put_ranges(page);
+    err = err ? err : put_lanes(page);
+    err = err ? err : put_stacks(page);
+    ac_buf_str(page->buf, "}");
+    return err;
+}

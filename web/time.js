@@ -1,0 +1,221 @@
+// time.js - a run's time line: lanes, counters, the range that was taken, and how mouse, touch and keys move the view.
+import {LOOK_NAMES, STATES, PYTHON, NATIVE, OTHERS, cores, cpuAt, firstAfter, holders, lookOf, make, seconds, stateOf, sums,
+  verdictOf} from "./data.js";
+import {AXIS, Lanes, ROW, tile} from "./lanes.js";
+
+/** @typedef {import("./data.js").Contender} Contender */
+/** @typedef {import("./lanes.js").Row} Row */
+
+/** Rows of the threads that pass the filter: with each process its heaviest first, and its GIL's holder as one band.
+ * @param {Contender} run */
+function grouped(run) {
+  const lives = new Map(run.threads.map((one) => [one, sums([one], 0, run.wall).reduce((a, b) => a + b, 0)]));
+  /** @type {Map<number, import("./data.js").Thread[]>} */
+  const processes = new Map();
+  for (const one of run.threads) processes.set(one.pid, [...(processes.get(one.pid) ?? []), one]);
+  const weight = (/** @type {import("./data.js").Thread[]} */ all) => all.reduce((sum, one) => sum + (lives.get(one) ?? 0), 0);
+  return [...processes].sort((a, b) => weight(b[1]) - weight(a[1]) || a[0] - b[0]).map(([pid, threads]) => ({pid, band: holders(threads),
+    threads: threads.sort((a, b) => (lives.get(b) ?? 0) - (lives.get(a) ?? 0))}));
+}
+
+/** What one sees of the range: the exact figures of it, and the verdict of the judged range nearest to it.
+ * @param {HTMLElement} into @param {Contender} run @param {import("./data.js").Thread[]} threads @param {[number, number] | null} brush */
+function tellRange(into, run, threads, brush) {
+  into.replaceChildren();
+  if (!brush) return;
+  const [from, to] = [brush[0], Math.min(brush[1], run.wall)];
+  if (to <= from) return;
+  const spent = sums(threads, from, to);
+  const total = spent.reduce((a, b) => a + b, 0) || 1;
+  const used = (cpuAt(run, to) - cpuAt(run, from)) / (to - from);
+  const verdict = verdictOf(run, from, to);
+  into.append(make("h3", {}, `${seconds(from)} to ${seconds(to)}`));
+  if (verdict) {
+    into.append(make("p", {class: "said"}, verdict.sentence, " ", make("span", {class: "tag"}, `${verdict.id}, ${verdict.confidence}`)),
+      make("p", {}, verdict.evidence), make("p", {class: "hint"}, `Judged: ${seconds(verdict.from)} to ${seconds(verdict.to)}.`));
+  } else {
+    into.append(make("p", {class: "said"}, "No verdict: this range is too short to be judged by itself."));
+  }
+  into.append(make("table", {}, make("caption", {}, `${used.toFixed(2)} of ${run.usable} cores used`),
+    make("thead", {}, make("tr", {}, ...["State", "Thread-time", "%"].map((name) => make("th", {scope: "col"}, name)))),
+    make("tbody", {}, ...spent.map((ms, state) => ms > 0 ? make("tr", {}, make("th", {scope: "row"}, STATES[state]),
+      make("td", {class: "n"}, seconds(ms)), make("td", {class: "n"}, (100 * ms / total).toFixed(1))) : ""))));
+}
+
+/** @param {Contender} run @param {number} at @returns {string} the counters at a moment */
+export function clock(run, at) {
+  const cpu = cpuAt(run, Math.min(at, run.wall));
+  const wall = Math.min(at, run.wall);
+  const cores = (wall > 0 ? cpu / wall : 0).toFixed(2);
+  return `${seconds(wall)} wall · ${seconds(cpu)} CPU · ${cores} of ${run.usable} cores used so far · ${cores}× one core`;
+}
+
+/** @param {HTMLElement} section @param {Contender} run @param {import("./view.js").View} shared @returns {() => void} to be called when it comes into sight */
+export function showTime(section, run, shared, /** @type {number} */ number) {
+  const view = shared.shown;
+  const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {tabindex: "0", role: "img",
+    "aria-label": "What each core and thread did over time; arrow keys move the cursor, + and - zoom; the table below has the figures"}));
+  const box = make("div", {class: "lanes"}, canvas);
+  const filter = /** @type {HTMLInputElement} */ (make("input", {id: `filter-${number}`, class: "filter", type: "search", placeholder: "name, process or thread id"}));
+  const whole = make("button", {type: "button", class: "whole"}, "Whole run");
+  const mode = make("button", {type: "button", class: "mode", "aria-pressed": "false"}, "Take a range");
+  const counters = make("p", {class: "counters"});
+  const live = make("p", {class: "hidden", "aria-live": "polite"});
+  const range = make("div", {class: "range"});
+  const coreRows = cores(run).map(({label, lane}) => ({label, lane, core: true}));
+  const looks = new Set(run.threads.flatMap(({lane}) => [...new Set(lane.code)].map(lookOf)));
+  if (coreRows.some(({lane}) => lane.code.includes(-1))) looks.add(OTHERS);
+  const legend = make("ul", {class: "legend"}, ...[...looks].sort((a, b) => a - b).map((look) => make("li", {}, tile(look), LOOK_NAMES[look])));
+  section.append(make("h2", {}, "What ran when"),
+    make("p", {class: "tools"}, make("label", {for: `filter-${number}`}, "Threads "), filter, mode, whole),
+    counters, box, legend,
+    make("p", {class: "hint"}, "Wheel, pinch or + and − zoom; drag or A and D move; drag on the scale, Shift and drag or Shift and arrows take a range.",
+      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : ""),
+    range, live);
+  section.hidden = false;
+
+  const lanes = new Lanes(canvas);
+  const processes = grouped(run);
+  let shown = run.threads;
+  /** @type {Row[]} */
+  let rows = [];
+  let scroll = 0;
+  let asked = 0;
+  let taking = false;
+
+  const draw = () => {
+    asked = 0;
+    const style = getComputedStyle(document.documentElement);
+    const color = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    lanes.draw(rows, view, scroll, {ink: color("--ink"), faint: color("--faint"), paper: color("--paper")});
+  };
+  const redraw = () => { asked = asked || requestAnimationFrame(draw); };
+  const layout = () => {
+    const height = Math.min(AXIS + rows.length * ROW + 4, 560);
+    if (box.clientWidth === 0) return; // a tab out of sight
+    lanes.resize(box.clientWidth, height);
+    scroll = Math.max(0, Math.min(scroll, AXIS + rows.length * ROW + 4 - height));
+    draw();
+  };
+  const select = () => {
+    const word = shared.filter.toLowerCase();
+    filter.value = shared.filter;
+    shown = [];
+    rows = [...coreRows];
+    for (const {pid, band, threads} of processes) {
+      const some = threads.filter((one) => `${one.name} ${one.pid} ${one.tid}`.toLowerCase().includes(word));
+      if (some.length && band.from.length && threads.length > 1) rows.push({label: `GIL of ${pid}`, lane: band, core: true, head: true});
+      for (const one of some) rows.push({core: false, lane: one.lane, label: one.merged > 1 ? `${one.merged} threads` : `${one.name || "thread"} ${one.tid}`});
+      shown.push(...some);
+    }
+    layout();
+  };
+  const tell = () => {
+    const at = view.cursor < 0 ? run.wall : view.cursor;
+    let now = 0;
+    for (const {lane} of run.threads) {
+      const i = firstAfter(lane, at);
+      if (i < lane.from.length && lane.from[i] <= at && [PYTHON, NATIVE].includes(stateOf(lane.code[i]))) now++;
+    }
+    counters.textContent = clock(run, at) + (view.cursor < 0 ? "" : ` · ${now} thread${now === 1 ? "" : "s"} computing now`);
+  };
+  const point = (/** @type {number} */ ms) => shared.point(ms);
+  const look = (/** @type {number} */ from, /** @type {number} */ to) => shared.look(from, to);
+  const zoom = (/** @type {number} */ factor, /** @type {number} */ at) => shared.zoom(factor, at);
+
+  const xOf = (/** @type {{clientX: number}} */ event) => event.clientX - canvas.getBoundingClientRect().left;
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    if (event.shiftKey) {
+      scroll += event.deltaY || event.deltaX;
+      layout();
+    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+      const by = event.deltaX / lanes.width * (view.to - view.from);
+      look(view.from + by, view.to + by);
+    } else {
+      zoom(1.0015 ** event.deltaY, lanes.ms(view, xOf(event)));
+    }
+  }, {passive: false});
+
+  /** @type {Map<number, number>} pointer -> x; two of them pinch */
+  const down = new Map();
+  let start = 0;
+  let dragging = false;
+  canvas.addEventListener("pointerdown", (event) => {
+    down.set(event.pointerId, xOf(event));
+    canvas.setPointerCapture(event.pointerId);
+    start = lanes.ms(view, xOf(event));
+    dragging = event.shiftKey || taking || event.clientY - canvas.getBoundingClientRect().top < AXIS;
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const x = xOf(event);
+    const last = down.get(event.pointerId);
+    if (last === undefined) {
+      point(lanes.ms(view, x));
+    } else if (down.size === 2) {
+      const other = /** @type {number} */ ([...down].find(([id]) => id !== event.pointerId)?.[1]);
+      zoom(Math.abs(last - other) / Math.max(8, Math.abs(x - other)), lanes.ms(view, other));
+      down.set(event.pointerId, x);
+    } else if (dragging) {
+      const at = Math.max(0, Math.min(lanes.ms(view, x), run.wall));
+      view.brush = at < start ? [Math.max(at, 0), start] : [Math.max(start, 0), at];
+      redraw();
+    } else {
+      const by = (last - x) / (lanes.width - lanes.labels) * (view.to - view.from);
+      look(view.from + by, view.to + by);
+      down.set(event.pointerId, x);
+    }
+  });
+  const up = (/** @type {PointerEvent} */ event) => {
+    down.delete(event.pointerId);
+    if (dragging && down.size === 0) shared.take(view.brush);
+    dragging = dragging && down.size > 0;
+  };
+  canvas.addEventListener("pointerup", up);
+  canvas.addEventListener("pointercancel", up);
+
+  canvas.addEventListener("keydown", (event) => {
+    const step = (view.to - view.from) / 50;
+    const cursor = view.cursor < 0 ? view.from : view.cursor;
+    const key = event.key.toLowerCase();
+    if (key === "arrowleft" || key === "arrowright") {
+      const to = Math.max(0, Math.min(run.wall, cursor + (key === "arrowleft" ? -step : step)));
+      if (event.shiftKey) {
+        const [a, b] = view.brush ?? [cursor, cursor];
+        const kept = Math.abs(cursor - a) < Math.abs(cursor - b) ? b : a;
+        shared.take(kept < to ? [kept, to] : [to, kept]);
+      }
+      point(to);
+      if (to < view.from || to > view.to) look(to - 25 * step, to + 25 * step);
+      live.textContent = counters.textContent;
+    } else if (key === "arrowup" || key === "arrowdown") {
+      scroll += key === "arrowup" ? -ROW : ROW;
+      layout();
+    } else if (key === "+" || key === "=" || key === "w") zoom(0.7, view.cursor < 0 ? (view.from + view.to) / 2 : cursor);
+    else if (key === "-" || key === "s") zoom(1 / 0.7, view.cursor < 0 ? (view.from + view.to) / 2 : cursor);
+    else if (key === "a") look(view.from - 5 * step, view.to - 5 * step);
+    else if (key === "d") look(view.from + 5 * step, view.to + 5 * step);
+    else if (key === "0") look(0, shared.wall);
+    else if (key === "escape") shared.take(null)
+    else return;
+    event.preventDefault();
+  });
+  filter.addEventListener("input", () => { shared.filter = filter.value; shared.tell("rest"); });
+  mode.addEventListener("click", () => {
+    taking = !taking;
+    mode.setAttribute("aria-pressed", `${taking}`);
+  });
+  whole.addEventListener("click", () => { shared.take(null); look(0, shared.wall); });
+  window.addEventListener("resize", layout);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  document.addEventListener("themechange", redraw);
+  const showRange = () => tellRange(range, run, shown, view.brush);
+  shared.listeners.push((what) => {
+    if (section.offsetParent === null) return; // told when its tab is chosen
+    if (what === "rest") select();
+    if (what === "rest" || what === "brush") showRange();
+    if (what === "rest" || what === "cursor") tell();
+    redraw();
+  });
+  return () => { select(); tell(); showRange(); };
+}
