@@ -90,6 +90,7 @@ def tasks(pool: Package, times: int) -> list[Row]:
         speed_up("map of a no-op over 1e5 small dicts", maps["dicts"], 3),
         speed_up("ThreadPoolExecutor: 20,000 no-ops in flight", threads["submit"], 5),
         speed_up("ThreadPoolExecutor: map of 20,000 no-ops", threads["map"], 5),
+        speed_up('ThreadPoolExecutor("auto"): 20,000 no-ops in flight', threads["auto"], 5),
         speed_up("as_completed over 10,000 no-ops", completion["as_completed"], 10),
         speed_up("asyncio: run_in_executor, gather of 10,000", completion["asyncio"], 4),
     ]

@@ -317,7 +317,7 @@ def death(times: int) -> Pairs:
 
 def threads(times: int) -> Pairs:
     """Our ThreadPoolExecutor beside the standard one."""
-    found: Pairs = {"submit": [], "map": []}
+    found: Pairs = {"submit": [], "map": [], "auto": []}
     jobs: dict[str, Callable[[Any], object]] = {
         "submit": in_flight(list(range(20_000))),
         "map": lambda pool: list(pool.map(same, range(20_000))),
@@ -327,6 +327,9 @@ def threads(times: int) -> Pairs:
             job(a)
             job(b)
             found[name] = [[timed(job, a), timed(job, b)] for _ in range(times)]
+        with allcores.ThreadPoolExecutor("auto") as auto:
+            jobs["submit"](auto)
+            found["auto"] = [[timed(jobs["submit"], a), timed(jobs["submit"], auto)] for _ in range(times)]
     return found
 
 

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import _base
 from concurrent.futures.thread import BrokenThreadPool
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from allcores._executor import Future
-from allcores._ext import Tasks
+from allcores._ext import Tasks, usable_cpus
 
 T = TypeVar("T")
+MOST_AUTO = 64  # threads of an "auto" pool: nobody's service should meet hundreds of connections unasked
 
 _exiting = False
 _lock = threading.Lock()  # as the standard one's: no thread starts while the interpreter goes down
@@ -63,6 +64,14 @@ def _work(
     tasks.run()
 
 
+def _govern(owner: weakref.ref[ThreadPoolExecutor], tasks: Tasks) -> None:
+    def start() -> bool:
+        executor = owner()
+        return executor is not None and executor._start_another()
+
+    tasks.govern(start)
+
+
 def _default_workers() -> int:
     count = getattr(os, "process_cpu_count", os.cpu_count)  # 3.13 counts those that we may use
     return min(32, (count() or 1) + 4)
@@ -73,7 +82,8 @@ class ThreadPoolExecutor(_base.Executor):
 
     Args:
         max_workers: most threads; default: as the standard library of this Python has it. They are started
-            as calls come in and none is idle.
+            as calls come in and none is idle. "auto": at first as many as usable CPUs; then, while calls are
+            queued, as many as keep the CPUs or the GIL busy, up to 64.
         thread_name_prefix: of the threads' names.
         initializer: called with *initargs in each thread before its first call. If it raises, the pool is broken.
         initargs: its arguments.
@@ -81,12 +91,15 @@ class ThreadPoolExecutor(_base.Executor):
 
     def __init__(
         self,
-        max_workers: int | None = None,
+        max_workers: int | Literal["auto"] | None = None,
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        if max_workers is None:
+        least = usable_cpus() if max_workers == "auto" else 0
+        if max_workers == "auto":
+            max_workers = max(MOST_AUTO, least)
+        elif max_workers is None:
             max_workers = _default_workers()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
@@ -98,18 +111,24 @@ class ThreadPoolExecutor(_base.Executor):
         self._initializer, self._initargs = initializer, initargs
         self._threads: set[threading.Thread] = set()
         self._shutdown_lock = threading.Lock()
-        self._tasks = tasks = Tasks(Future)
+        self._started_all = False
+        self._least = least or max_workers  # threads that are started for each call that finds none idle
+        self._governor: threading.Thread | None = None
+        self._tasks = tasks = Tasks(Future, least)
         self._self = weakref.ref(self, lambda _: tasks.close())
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Any:
-        if len(self._threads) >= self._max_workers and not _exiting:
+        if self._started_all and not _exiting:
             return self._tasks.submit(fn, *args, **kwargs)
         with self._shutdown_lock, _lock:
             if _exiting and self._tasks.refuse is None:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             idle = self._tasks.idle
             future = self._tasks.submit(fn, *args, **kwargs)
-            if not idle and len(self._threads) < self._max_workers:
+            if len(self._threads) >= self._least:
+                self._started_all = True
+                self._govern()
+            elif not idle:
                 self._start_thread()
             return future
 
@@ -124,6 +143,23 @@ class ThreadPoolExecutor(_base.Executor):
         thread.start()
         self._threads.add(thread)
         _threads[thread] = self._tasks
+
+    def _govern(self) -> None:
+        """Of an auto pool: have the number of threads follow the calls, from here on."""
+        if self._governor is not None or self._least >= self._max_workers:
+            return
+        self._governor = threading.Thread(
+            name=f"{self._thread_name_prefix}_governor", target=_govern, args=(self._self, self._tasks)
+        )
+        self._governor.start()
+        _threads[self._governor] = self._tasks
+
+    def _start_another(self) -> bool:
+        with self._shutdown_lock, _lock:
+            if _exiting or self._broken or len(self._threads) >= self._max_workers:
+                return False
+            self._start_thread()
+            return True
 
     def _initializer_failed(self) -> None:
         text = "A thread initializer failed, the thread pool is not usable anymore"
@@ -161,6 +197,8 @@ class ThreadPoolExecutor(_base.Executor):
                 for future in self._tasks.drain():
                     future.cancel()
             self._tasks.close()
+        if wait and self._governor is not None:
+            self._governor.join()  # no more threads are started from here on
         if wait:
             for thread in self._threads:
                 thread.join()
