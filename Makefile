@@ -47,7 +47,12 @@ pythons:
 test: all $(VENV)/.test-tools lint check-c pythons
 	$(VENV)/bin/python -m pytest -m "not long"
 
-test-all: all $(VENV)/.test-tools lint check-c fuzz pythons
+# Applications that the long tests look at as their users run them.
+$(VENV)/.test-apps: $(VENV)/.test-tools tests/requirements-apps.txt
+	$(VENV)/bin/python -m pip install -q -r tests/requirements-apps.txt
+	@touch $@
+
+test-all: all $(VENV)/.test-apps lint check-c fuzz pythons
 	$(VENV)/bin/python -m pytest
 
 # The C tests three times: as built for users, under ASan+UBSan, and the concurrent ones under TSan.

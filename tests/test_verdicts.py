@@ -27,7 +27,9 @@ PROGRAMS = [
     ("single-thread-python", "single_python_idle_pool", (SECONDS,)),
     ("single-thread-native", "single_native", (SECONDS,)),
     ("single-thread-native", "single_native_zip", (SECONDS,)),
+    ("single-thread-native", "single_native_key", (SECONDS,)),
     ("native-parallel", "hash_threads", (SECONDS, 2)),
+    ("native-parallel", "hash_threads", (SECONDS, 8)),
     ("native-parallel", "zip_pool", (SECONDS,)),
     ("all-cores-busy", "busy_processes", (SECONDS,)),
     ("all-cores-busy", "busy_commands", (SECONDS,)),
@@ -49,6 +51,8 @@ PROGRAMS = [
     ("lock-contention", "lock_acquire", (SECONDS,)),
     ("native-parallel", "lock_brief", (SECONDS,)),
     ("oversubscribed", "oversubscribed", (SECONDS,)),
+    ("oversubscribed", "oversubscribed_zip", (SECONDS,)),
+    ("oversubscribed", "oversubscribed_commands", (SECONDS,)),
     ("tiny-tasks", "tiny_submit", (SECONDS,)),
     ("tiny-tasks", "tiny_map", (SECONDS,)),
     ("tiny-tasks", "tiny_imap", (SECONDS,)),
@@ -78,6 +82,10 @@ PROGRAMS = [
     ("serial-awaits", "await_tasks", (SECONDS,)),
     ("too-short", "sleeper", (0,)),
     ("too-short", "single_python", (0.01,)),
+    ("too-short", "hash_threads", (0.05, 2)),
+    ("unclear", "part_time", (SECONDS,)),
+    ("unclear", "part_native", (SECONDS,)),
+    ("unclear", "part_children", (SECONDS,)),
 ]
 
 
@@ -104,12 +112,19 @@ def test_verdict(
 
 @TWO_CPUS
 @parametrize("3.9", "3.13", "3.15")
-@pytest.mark.parametrize("program", ["hash_threads", "busy_processes"])
+@pytest.mark.parametrize("program", ["hash_threads", "busy_processes", "zip_pool"])
 def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
-    command = run.program(python, program, SECONDS, 2)
+    command = run.program(python, program, SECONDS, *([] if program == "zip_pool" else [2]))
     report = run.why_alone(["taskset", "-c", "0", *command])
     assert report["verdict"]["id"] == "pinned", report["verdict"]
     assert report["cpus"]["affinity"] == 1
+
+
+@TWO_CPUS
+@parametrize("3.9", "3.15")
+@pytest.mark.parametrize("program", ["single_python", "single_native", "sleeper"])
+def test_what_needs_one_cpu_is_not_pinned(run: Runner, python: Interpreter, program: str) -> None:
+    assert "pinned" not in ids(run.why_alone(["taskset", "-c", "0", *run.program(python, program, SECONDS)]))
 
 
 def ids(report: Report) -> list[str]:
@@ -126,6 +141,8 @@ def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
     "hazard",
     cases=[
         ("fork_threads", True),
+        ("fork_pool", True),
+        ("fork_executors", True),
         ("busy_processes", False),
         ("busy_commands", False),
         ("tiny_submit", False),
@@ -216,10 +233,10 @@ def hogs(count: int) -> Iterator[None]:
 
 @TWO_CPUS
 @parametrize("3.9", "3.13", "3.15")
-@pytest.mark.parametrize("program", ["busy_processes", "hash_threads"])
+@pytest.mark.parametrize("program", ["busy_processes", "hash_threads", "good_pool"])
 def test_machine_busy(run: Runner, python: Interpreter, program: str) -> None:
     with hogs(2 * len(os.sched_getaffinity(0))):
-        report = run.why(run.program(python, program, SECONDS, 2))
+        report = run.why(run.program(python, program, SECONDS, *([] if program == "good_pool" else [2])))
     assert report["verdict"]["id"] == "machine-busy", report["verdict"]
 
 
@@ -228,12 +245,6 @@ def test_one_thread_on_a_busy_machine_is_no_gil_problem(run: Runner, here: Inter
         report = run.why(run.program(here, "single_python", SECONDS))
     told = [report["verdict"]["id"], *(one["id"] for one in report["also"])]
     assert "gil-bound-threads" not in told
-
-
-@TWO_CPUS
-def test_no_one_thing(run: Runner, here: Interpreter) -> None:
-    report = run.why_alone(run.program(here, "part_time", SECONDS))
-    assert report["verdict"]["id"] == "unclear", report["verdict"]
 
 
 @TWO_CPUS
