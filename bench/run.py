@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import Row
 
-NAMES = ["accuracy", "cost", "slowdown", "ticks", "stacks", "totals", "latency", "pool", "map"]
+NAMES = ["accuracy", "cost", "slowdown", "ticks", "stacks", "totals", "latency", "pool", "map", "page"]
 
 
 def show(row: Row) -> None:

@@ -5,7 +5,7 @@ import {showRace} from "./race.js";
 import {showTime} from "./time.js";
 import {View} from "./view.js";
 
-const articles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("article.run")]);
+const articles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".run")]);
 /** @type {(import("./data.js").Contender | null)[]} */
 const runs = JSON.parse(document.getElementById("data")?.textContent ?? "").contenders.map((/** @type {any} */ one) => one && decode(one));
 const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0));

@@ -1,6 +1,6 @@
 /* html.c - one page that stands by itself: what matters is text and tables, which need no JavaScript; web/
  * draws the rest from the one JSON block. A report is a page of one run, a race or a comparison one of
- * several: an article a run, which the script makes into tabs on one time axis. */
+ * several: a part a run, which the script makes into tabs on one time axis. */
 #include "report/html.h"
 
 #include <string.h>
@@ -59,7 +59,7 @@ static void put_head(struct ac_page *page, const struct ac_html_head *head) {
 }
 
 static int put_run(struct ac_page *page) {
-    ac_buf_printf(page->buf, "<article class=\"run\" id=\"run-%zu\">\n", page->at);
+    ac_buf_printf(page->buf, "<div class=\"run\" id=\"run-%zu\">\n", page->at);
     if (page->run->name) {
         ac_html_put_element(page, "<p class=\"name\">", page->run->name, "</p>\n");
     }
@@ -76,7 +76,7 @@ static int put_run(struct ac_page *page) {
         ac_buf_str(page->buf, "<section class=\"stacks\" hidden></section>\n");
         ac_html_put_method(page);
     }
-    ac_buf_str(page->buf, "</article>\n");
+    ac_buf_str(page->buf, "</div>\n");
     return err;
 }
 

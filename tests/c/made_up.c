@@ -86,3 +86,31 @@ int made_up_page(const struct ac_profile *profile, struct ac_buf *buf) {
     ac_diagnosis_free(diagnosis);
     return err;
 }
+
+int made_up_race(const struct ac_profile *profile, size_t count, struct ac_buf *buf) {
+    static const char *const names[] = {"</script><img src=x onerror=alert(1)>",
+                                        "run 1",
+                                        "run 2",
+                                        "run 3",
+                                        "run 4",
+                                        "run 5",
+                                        "run 6",
+                                        "run 7"};
+    static const char *const columns[] = {"Run", "Wall"};
+    struct ac_diagnosis *diagnosis = NULL;
+    struct ac_html_options options = {0};
+    struct ac_html_run runs[AC_COUNT(names) + 1] = {{0}};
+    const char *cells[2 * AC_COUNT(names)];
+    int err = ac_diagnose(profile, NULL, NULL, &diagnosis);
+    count = ac_min(count, AC_COUNT(names));
+    for (size_t i = 0; i < count; i++) {
+        runs[i] = (struct ac_html_run){names[i], NULL, profile, diagnosis, 1.0};
+        cells[2 * i] = names[i];
+        cells[2 * i + 1] = "1 s";
+    }
+    runs[count] = (struct ac_html_run){.name = "the last", .note = "it hung"};
+    struct ac_html_head head = {"A race", "All alike", NULL, columns, 2, cells, count};
+    err = err ? err : ac_report_html_runs(&head, runs, count + 1, &options, buf);
+    ac_diagnosis_free(diagnosis);
+    return err;
+}
