@@ -1,5 +1,6 @@
 """Why isn't my Python using all my cores? The package: executors whose engine is C.
 
+    for r in allcores.map(fn, items): ...         # picks threads, processes or neither by itself
     from allcores import ProcessPoolExecutor      # was: from concurrent.futures import ...
 
 Nothing is imported before it is used; ``python -m allcores`` is the native command ``allcores``.
@@ -9,18 +10,33 @@ TYPE_CHECKING = False  # not typing's: importing that takes longer than starting
 if TYPE_CHECKING:
     from typing import Any
 
+    from allcores._auto import explain, for_each, map, starmap
     from allcores._errors import WorkerDied
     from allcores._executor import Future, ProcessPoolExecutor
     from allcores._threads import ThreadPoolExecutor
 
 __version__: str
-__all__ = ["Future", "ProcessPoolExecutor", "ThreadPoolExecutor", "WorkerDied", "__version__"]
+__all__ = [
+    "Future",
+    "ProcessPoolExecutor",
+    "ThreadPoolExecutor",
+    "WorkerDied",
+    "__version__",
+    "explain",
+    "for_each",
+    "map",
+    "starmap",
+]
 
 _HOME = {
     "Future": "_executor",
     "ProcessPoolExecutor": "_executor",
     "ThreadPoolExecutor": "_threads",
     "WorkerDied": "_errors",
+    "explain": "_auto",
+    "for_each": "_auto",
+    "map": "_auto",
+    "starmap": "_auto",
 }
 
 

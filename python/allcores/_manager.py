@@ -41,7 +41,8 @@ class Manager(threading.Thread):
         self._ended = ended  # called with this thread when it is done
         self._fork = fork  # makes a started multiprocessing process
         self._idle_deaths = 0.0
-        self._executor = ref(executor, lambda _: dropped(engine, state))
+        # the name is bound here: at the interpreter's end the module's own are gone
+        self._executor = ref(executor, lambda _, drop=dropped: drop(engine, state))  # type: ignore[misc]
 
     def run(self) -> None:
         """The thread's body."""

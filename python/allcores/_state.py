@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from allcores._ext import Engine
 
+in_worker = False  # this process runs a pool's tasks
+
 
 class PoolState:
     """One pool's facts that outlive its executor."""

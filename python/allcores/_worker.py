@@ -54,6 +54,9 @@ def serve(
     worker: Worker, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], most: int
 ) -> int:
     """Initializer, then tasks until the pool ends or `most` are done; returns the exit code."""
+    from allcores import _state
+
+    _state.in_worker = True
     if initializer is not None:
         try:
             initializer(*initargs)

@@ -26,6 +26,12 @@
 #error "allcores needs CPython 3.11 or newer"
 #endif
 
+#ifdef Py_GIL_DISABLED
+enum { AC_HAS_GIL = 0 };
+#else
+enum { AC_HAS_GIL = 1 };
+#endif
+
 /* --- per-object locks: the GIL is the lock where there is one */
 #if PY_VERSION_HEX >= 0x030D0000
 #define AC_LOCK(object)                                                                                      \
@@ -96,6 +102,28 @@ static inline PyObject *ac__exception_take(void) {
 #else
 static inline PyObject *ac__exception_take(void) {
     return PyErr_GetRaisedException();
+}
+#endif
+
+/* --- a reference on an object that another thread may be deallocating: whether it was to be had */
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+static inline void ac__allow_try_incref(PyObject *object) {
+    PyUnstable_EnableTryIncRef(object);
+}
+static inline int ac__try_incref(PyObject *object) {
+    return PyUnstable_TryIncRef(object);
+}
+#else
+static inline void ac__allow_try_incref(PyObject *object) {
+    (void)object;
+}
+static inline int ac__try_incref(PyObject *object) {
+#ifdef Py_GIL_DISABLED
+    (void)object;
+    return 0;
+#else
+    return Py_REFCNT(object) > 0 && Py_NewRef(object) != NULL;
+#endif
 }
 #endif
 

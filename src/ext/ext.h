@@ -42,7 +42,7 @@ struct ac__head {
 
 struct ac__state { /* of one module object, so of one interpreter */
     PyTypeObject *buffer_type, *engine_type, *executor_type, *future_type, *worker_type, *zygote_type,
-        *map_type, *tasks_type;
+        *map_type, *tasks_type, *inline_type;
     PyObject *dumps, *loads;   /* of _pickle; NULL until first used */
     PyObject *pickling;        /* allcores._pickling; NULL until first used */
     PyObject *condition_class; /* threading.Condition; NULL until first used */
@@ -100,6 +100,11 @@ PyTypeObject *ac__worker_type_make(PyObject *module);
 PyTypeObject *ac__zygote_type_make(PyObject *module);
 PyTypeObject *ac__map_type_make(PyObject *module);
 PyTypeObject *ac__tasks_type_make(PyObject *module);
+PyTypeObject *ac__inline_type_make(PyObject *module);
+
+/* --- inline.c: for the watcher's thread */
+PyObject *ac__inline_begin(PyObject *module, PyObject *none);    /* whether this process had none yet */
+PyObject *ac__inline_watch(PyObject *module, PyObject *timeout); /* see the method's text */
 
 /* --- engine.c: owns the struct ac_pool; outlives its executor while futures are left */
 struct ac__engine {

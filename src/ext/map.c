@@ -379,6 +379,41 @@ static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
+/* What the next chunk is at: 0 queued, 1 taken by a worker, 2 over, 3 could not be pickled. */
+static PyObject *map_poll(PyObject *self, PyObject *Py_UNUSED(none)) {
+    enum ac_task_state state = AC_TASK_QUEUED;
+    struct map *map = of(self);
+    if (map->next < map->count && map->chunks[map->next].exception)
+        return PyLong_FromLong(3);
+    if (map->next >= map->count || !map->chunks[map->next].ticket)
+        return PyLong_FromLong(2);
+    int error = ac_pool_state(map->engine->pool, map->chunks[map->next].ticket, &state);
+    return PyLong_FromLong(error < 0 ? 2 : state == AC_TASK_QUEUED ? 0 : state == AC_TASK_RUNNING ? 1 : 2);
+}
+
+/* Takes a map of one chunk back that no worker has begun. */
+static PyObject *map_cancel(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct map *map = of(self);
+    if (map->count != 1 || map->next || !map->chunks[0].ticket ||
+        ac_pool_cancel(map->engine->pool, map->chunks[0].ticket) < 0)
+        Py_RETURN_FALSE;
+    map->started = true;
+    give_up(map);
+    Py_RETURN_TRUE;
+}
+
+/* Whether the next chunk is over within so many seconds. */
+static PyObject *map_wait(PyObject *self, PyObject *timeout) {
+    struct map *map = of(self);
+    int64_t deadline_ns;
+    if (ac__timeout_deadline(timeout, &deadline_ns) < 0)
+        return NULL;
+    if (map->next >= map->count || !map->chunks[map->next].ticket)
+        Py_RETURN_TRUE;
+    int waited = ac__ticket_wait(map->engine, map->chunks[map->next].ticket, deadline_ns);
+    return waited < 0 ? NULL : PyBool_FromLong(waited == 0);
+}
+
 static int map_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT((PyObject *)of(self)->engine);
@@ -410,6 +445,11 @@ static void map_dealloc(PyObject *self) {
 
 static PyMethodDef map_methods[] = {
     {"__length_hint__", map_length_hint, METH_NOARGS, "How many results are left."},
+    {"poll", map_poll, METH_NOARGS,
+     "What the next chunk is at: 0 queued, 1 running, 2 over, 3 could not be pickled."},
+    {"cancel", map_cancel, METH_NOARGS,
+     "Take a map of one chunk back that no worker has begun: whether it was."},
+    {"wait", map_wait, METH_O, "wait(seconds or None) -> whether the next chunk is over."},
     {"close", map_close, METH_NOARGS, "Stop: what has not begun is cancelled."},
     {NULL, NULL, 0, NULL},
 };

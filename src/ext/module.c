@@ -76,6 +76,9 @@ static PyMethodDef functions[] = {
     {"zygote_socketpair", zygote_socketpair, METH_NOARGS, "(parent's descriptor, zygote's descriptor)"},
     {"serve", ac__zygote_serve, METH_VARARGS,
      "serve(fd, parent) -> Worker in a new process, None at the end."},
+    {"watch_begin", ac__inline_begin, METH_NOARGS, "True: this process has no thread in watch() yet."},
+    {"watch", ac__inline_watch, METH_O,
+     "watch(seconds) -> the Inlines that are inside a long call; [] after so long without a tick."},
     {"attach_forked", attach_forked, METH_O, "In a forked child of the parent: its Worker."},
     {NULL, NULL, 0, NULL},
 };
@@ -90,7 +93,8 @@ static int make_types(PyObject *module, struct ac__state *state) {
                    (state->worker_type = ac__worker_type_make(module)) &&
                    (state->zygote_type = ac__zygote_type_make(module)) &&
                    (state->map_type = ac__map_type_make(module)) &&
-                   (state->tasks_type = ac__tasks_type_make(module))
+                   (state->tasks_type = ac__tasks_type_make(module)) &&
+                   (state->inline_type = ac__inline_type_make(module))
                ? 0
                : -1;
 }

@@ -1,0 +1,284 @@
+"""One allcores.map(): what is known of its work, and the choice of the place where it goes on.
+
+The loop (src/ext/inline.c) sends an item through `Plan` at times, which measures wall time, CPU time and pickled size,
+looks for state that the calls change (`_effects`), and asks `_cost` what an item would take elsewhere.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from allcores import _cost, _ext
+
+if TYPE_CHECKING:
+    from allcores._effects import Effects, State
+
+LEAST_WORK = 0.008  # seconds of work left below which nothing is tried
+LEAST_ITEM = 3e-7  # seconds; an item that is shorter is not worth sending anywhere
+SHORT = 2e-5  # seconds; the CPU clock is not exact for less
+SAMPLES = 6  # items measured at a look, at most
+LOOK = 0.0004  # seconds spent on them, about
+MOST_BYTES = 1 << 26  # of one item's pickled arguments that are compared
+LEAST_LOOKS = 8  # at the GIL, for a share of them to mean something
+here = threading.local()  # .inside: this thread runs an item for a map
+_PLAIN = frozenset((int, float, bool, type(None)))
+
+
+class Plan:
+    """What is known of one map()'s work, and what was chosen.
+
+    fn: the user's function. call: what is called with a row; the same, or around it. source: the rows. total: their
+    number where it is known. arity: of fn's arguments; a row is a tuple where it is not 1. portable: whether any
+    thread may take rows from the source.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        call: Callable[..., Any],
+        source: Iterator[Any],
+        options: dict[str, Any],
+        *,
+        total: int | None,
+        arity: int,
+        portable: bool,
+    ) -> None:
+        self.name = getattr(fn, "__qualname__", type(fn).__qualname__)
+        self.user_fn, self.fn = fn, call
+        self.source, self.options = source, options
+        self.total, self.arity, self.portable = total, arity, portable
+        self.cpus = _ext.usable_cpus()
+        self.offset = 0  # items before the present loop's first
+        self.walls: deque[float] = deque(maxlen=12)
+        self.cpu_s: deque[float] = deque(maxlen=12)
+        self.pickling: deque[float] = deque(maxlen=4)  # seconds a sample, one way
+        self.bytes = 0  # of a sample, arguments and result
+        self.gil_share: float | None = None
+        self.gil_seen = (0, 0)
+        self.seen_wall = self.seen_cpu = 0.0
+        self.effects: Effects | None = None
+        self.state: State | None = None
+        self.lock = threading.Lock()  # one decision at a time
+        self.began = time.perf_counter()
+        self.began_cpu = time.process_time()
+        self.deadline: float | None = None
+        if options["timeout"] is not None:
+            self.deadline = time.monotonic() + options["timeout"]
+        # what came of it, for explain()
+        self.backend = "inline"
+        self.workers = 0
+        self.chunk = 1
+        self.reason = "too little work to look at"
+        self.here: str | None = None  # why it stays in the calling thread
+        self.no_processes: str | None = None
+        self.costs: dict[str, float] = {}
+        self.moves: list[str] = []
+
+    def loop(self) -> Iterator[Any]:
+        """The measured loop over what is left of the source."""
+        return _ext.Inline(self.fn, self.source, self.arity != 1, self, self.deadline is not None)
+
+    # --- called by the loop
+
+    def __call__(self, loop: _ext.Inline) -> Any:
+        """One item, measured; the loop comes here instead of making the call itself."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
+        row = loop.take()
+        compared = len(self.pickling) < 3 and self.here is None and self._worth_it(loop)
+        before = self._frozen(row) if compared else None
+        try:
+            result, wall, cpu = loop.timed(row)
+        except Exception as error:
+            raise self.failed(loop, error) from error.__cause__
+        with self.lock:
+            if loop.rest is not None:  # the watcher has decided meanwhile
+                return result
+            self.walls.append(wall)
+            self.cpu_s.append(min(cpu, wall) if wall < SHORT else cpu)
+            if before is not None:
+                self._weigh(row, before, result)
+            if sum(self.walls) < LOOK and len(self.walls) < SAMPLES:
+                loop.due = True
+            elif self.here is None:
+                self.decide(loop)
+        return result
+
+    def failed(self, loop: _ext.Inline, error: Exception) -> BaseException:
+        """The exception that comes out for what the loop's present call raised."""
+        if loop.rest is not None:
+            loop.rest.close()  # type: ignore[attr-defined]
+        return told(error, self.offset + loop.calls)
+
+    # --- measuring
+
+    @property
+    def wall(self) -> float:
+        """Seconds an item, of late."""
+        return sum(self.walls) / len(self.walls)
+
+    def left(self, loop: _ext.Inline) -> int | None:
+        """Items that are not made yet; None where nobody knows."""
+        return None if self.total is None else max(0, self.total - self.offset - loop.calls)
+
+    def _worth_it(self, loop: _ext.Inline) -> bool:
+        """Whether there is enough to do, by what the loop has done so far."""
+        item_s = (time.perf_counter() - self.began) / (loop.calls + 1)
+        left = self.left(loop)
+        return item_s >= LEAST_ITEM and (left is None or left * item_s >= LEAST_WORK)
+
+    def _frozen(self, row: Any) -> tuple[Any, ...] | None:
+        """(seconds of pickling, bytes, and what is equal as long as the row is)"""
+        from allcores._effects import is_fixed
+
+        if _is_plain(row):
+            return 0.0, 16
+        try:
+            took, size, *parts = _pickled(row)
+        except Exception as error:
+            self.no_processes = f"an argument cannot be pickled: {_first_line(error)}"
+            return None
+        if is_fixed(row):
+            return took, size
+        if size > MOST_BYTES:
+            self.no_processes = "an argument is too large to see whether the call changes it"
+            return None
+        return took, size, parts[0], *(view.tobytes() for view in parts[1:])
+
+    def _weigh(self, row: Any, before: tuple[Any, ...], result: Any) -> None:
+        after = self._frozen(row)
+        if after is not None and before[2:] != after[2:]:
+            self._stay("the call changes its argument")
+            return
+        took, size = 0.0, 16
+        if not _is_plain(result):
+            try:
+                took, size, _, *views = _pickled(result)
+            except Exception as error:
+                self.no_processes = f"a result cannot be pickled: {_first_line(error)}"
+                return
+            took += sum(view.nbytes for view in views) * _cost.PER_BYTE
+        self.pickling.append(before[0] + took)
+        self.bytes = max(self.bytes, before[1] + size)
+
+    # --- deciding
+
+    def _stay(self, why: str) -> None:
+        self.here = self.reason = why
+
+    def _look_at_effects(self, loop: _ext.Inline) -> bool:
+        """Whether it is known by now what the function may change; an item has to be seen in between."""
+        if self.effects is None:
+            from allcores._effects import Effects, State
+
+            self.effects = Effects(self.user_fn)
+            if self.effects.rebinds:
+                self._stay(f"{self.name} rebinds {self.effects.rebinds}")
+            elif self.effects.stateful:
+                self._stay(f"{self.name} goes on with {self.effects.stateful}")
+            self.no_processes = self.no_processes or self.effects.against_processes()
+            if self.here is None and self.effects.state:
+                self.state = State(self.effects)
+                return False
+        if self.state is not None:
+            changed = self.state.changed()
+            if changed:
+                self._stay(f"{self.name} changed {changed}")
+        return True
+
+    def _gil(self, loop: _ext.Inline) -> None:
+        held, looks = (now - seen for now, seen in zip(loop.gil, self.gil_seen, strict=True))
+        if looks >= LEAST_LOOKS:
+            self.gil_share, self.gil_seen = held / looks, loop.gil
+
+    def decide(self, loop: _ext.Inline, early: bool = False) -> None:
+        """Go on elsewhere where that is cheaper."""
+        self._gil(loop)
+        left = self.left(loop)
+        if self.wall < LEAST_ITEM:
+            self.reason = "the items are too small to send"
+        elif left is not None and left * self.wall < LEAST_WORK:
+            self.reason = "too little work left"
+        elif not self._look_at_effects(loop):
+            loop.due = True  # the next item, then what it changed
+        elif self.here is None and (choice := _cost.choose(self, left)) is not None:
+            self._take(loop, choice, early)
+
+    def _take(self, loop: _ext.Inline, choice: _cost.Choice, early: bool) -> None:
+        from allcores import _lines
+
+        made = loop.calls + early
+        try:
+            line = _lines.make(self, choice, early)
+        except OSError as error:  # no shared memory, no processes to be had
+            self._stay(f"{choice.backend} cannot be had: {error}")
+            return
+        if early and not _lines.enter(line, loop, self.offset + made):
+            return
+        self.backend, self.workers, self.reason = choice.backend, choice.workers, choice.reason
+        self.moves.append(f"{choice.backend} from item {self.offset + made}: {choice.reason}")
+        if not early:
+            line.begin(self.offset + made)
+            loop.rest = line.run()
+
+    def early(self, loop: _ext.Inline) -> None:
+        """Beside a call that runs for some time: another thread decides. Where its effects are to be seen first,
+        the end of the call is waited for."""
+        from allcores._effects import is_fixed
+
+        with self.lock:
+            row = loop.row
+            if self.walls or loop.rest is not None or not self.portable or not is_fixed(row):
+                return
+            wall = (time.perf_counter() - self.began) / (loop.calls + 1)
+            self.walls.append(wall)
+            self.cpu_s.append(min(wall * self.cpus, time.process_time() - self.began_cpu))
+            self.decide(loop, early=True)
+            self.walls.clear()
+            self.cpu_s.clear()
+            self.effects = self.state = None
+
+    def again(self, made: int) -> Iterator[Any]:
+        """The loop that goes on from item `made`, when the work is not what it was."""
+        self.offset = made
+        for figures in (self.walls, self.cpu_s):
+            figures.clear()
+        self.gil_share, self.gil_seen = None, (0, 0)
+        self.began, self.began_cpu = time.perf_counter(), time.process_time()
+        self.backend, self.workers = "inline", 0
+        self.moves.append(f"inline from item {made}: {self.reason}")
+        return self.loop()
+
+
+def told(error: BaseException, index: int) -> BaseException:
+    """The error with its item's index; StopIteration as an error, or it would end the iteration."""
+    if isinstance(error, StopIteration):
+        stop, error = error, RuntimeError("the function raised StopIteration")
+        error.__cause__ = stop
+    error.add_note(f"allcores.map: item {index}")
+    return error
+
+
+def _pickled(value: Any) -> tuple[Any, ...]:
+    """(seconds, bytes, stream, views of the buffers beside it...)"""
+    buffers: list[Any] = []
+    began = time.perf_counter()
+    stream = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    took = time.perf_counter() - began
+    views = [one.raw() for one in buffers]
+    return took, len(stream) + sum(view.nbytes for view in views), stream, *views
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the engine encodes it without pickle, in the time that _cost.SEND_S states."""
+    kind = type(value)
+    return kind in _PLAIN or (kind is tuple and all(type(part) in _PLAIN for part in value))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0]
