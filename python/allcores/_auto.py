@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from allcores import _ext
-from allcores._plan import Plan, here
+from allcores._plan import Facts, Plan, here
 
 Backend = Literal["auto", "inline", "threads", "processes", "interpreters"]
 BACKENDS = ("auto", "inline", "threads", "processes", "interpreters")
-IDLE_S = 10.0  # after which pools without work go away
 _EMPTY: tuple[Any, ...] = ([], (), range(0), range(1 << 70), "", b"")
 _PORTABLE = frozenset(type(iter(one)) for one in _EMPTY)  # iterators that any thread may ask
 
-_last: Plan | None = None  # of the last map(), for explain()
+_last: Facts | None = None  # of the last map(), for explain()
 
 
 class _Catch:
@@ -54,17 +53,14 @@ class _Star:
 
 def _watch() -> None:
     while True:
-        lines = sys.modules.get("allcores._lines")  # importing it here would take the GIL from the loop
-        for loop in _ext.watch(IDLE_S if lines is not None and lines.warm else -1.0):
+        for loop in _ext.watch():
             plan = loop.look
             try:
                 if plan is not None:
                     plan.early(loop)
             except Exception:  # never the user's trouble: the loop goes on without
-                plan.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
+                plan.facts.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
             del loop, plan
-        if lines is not None:
-            lines.close_idle()
 
 
 def _begin_watch() -> None:
@@ -75,7 +71,7 @@ def _begin_watch() -> None:
 def _inside() -> bool:
     from allcores import _state
 
-    return _state.in_worker or getattr(here, "inside", False)
+    return _state.in_worker or getattr(here, "depth", 0) > 0
 
 
 # --- the interface
@@ -167,7 +163,7 @@ def _start(
     _checked(fn, options)
     lengths = [_length(one) for one in iterables]
     sources = [iter(one) for one in iterables]
-    plan = _last = Plan(
+    plan = Plan(
         fn,
         _Catch(call) if options["return_exceptions"] else call,
         sources[0] if len(sources) == 1 else zip(*sources, strict=False),
@@ -176,6 +172,7 @@ def _start(
         arity=len(sources),
         portable=all(type(one) in _PORTABLE for one in sources),
     )
+    _last = plan.facts
     results = _results(plan, options["backend"])
     if options["progress"]:
         from allcores import _progress
@@ -186,11 +183,11 @@ def _start(
 
 def _results(plan: Plan, backend: str) -> Iterator[Any]:
     if backend == "auto" and _inside():
-        backend, plan.here = "inline", "it is inside another map"
+        backend, plan.facts.stays = "inline", "it is inside another map"
     elif backend == "inline":
-        plan.here = "it was asked for"
+        plan.facts.stays = "it was asked for"
     if backend in ("auto", "inline"):
-        plan.reason = plan.here or plan.reason
+        plan.facts.reason = plan.facts.stays or plan.facts.reason
         _begin_watch()
         return plan.loop()
     from allcores import _lines
@@ -239,17 +236,17 @@ class Explanation(dict[str, Any]):
 
 def explain() -> Explanation:
     """What the last allcores.map() of this process chose, from which measurements, and what else was estimated."""
-    plan = _last
-    if plan is None:
+    facts = _last
+    if facts is None:
         return Explanation()
     return Explanation(
-        function=plan.name, backend=plan.backend, workers=plan.workers, chunksize=plan.chunk, reason=plan.reason,
+        function=facts.name, backend=facts.backend, workers=facts.workers, chunksize=facts.chunk, reason=facts.reason,
         measured={
-            "item_s": plan.seen_wall if plan.walls or plan.costs else None,
-            "cpu_s": plan.seen_cpu,
-            "gil_share": plan.gil_share,
-            "bytes": plan.bytes,
+            "item_s": facts.seen_wall,
+            "cpu_s": facts.seen_cpu,
+            "gil_share": facts.gil_share,
+            "bytes": facts.bytes,
         },
-        estimates_s=dict(plan.costs), stays_because=plan.here, no_processes=plan.no_processes,
-        moves=list(plan.moves),
+        estimates_s=dict(facts.costs), stays_because=facts.stays, no_processes=facts.no_processes,
+        moves=list(facts.moves),
     )  # fmt: skip

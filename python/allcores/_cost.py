@@ -10,10 +10,11 @@ The constants are measured by bench/map.py on two cores of 2.x GHz; they matter 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from allcores._auto import Plan
+    from allcores._plan import Plan
 
 THREAD_S = 8e-6  # a task of the thread pool, GIL handed over twice
 SEND_S = 2.5e-7  # an item of a chunk of plain numbers, each way
@@ -21,6 +22,9 @@ PER_BYTE = 1.5e-10  # out-of-band buffers
 COLD_S = 0.12  # until a first worker is there
 MOST_THREADS = 64
 GAIN = 0.88  # of the loop's time; above it nothing moves
+
+
+_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Choice(NamedTuple):
@@ -50,23 +54,25 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
     asked = plan.options["max_workers"]
     wall = plan.wall
     cpu = min(sum(plan.cpu_s) / len(plan.cpu_s), wall * cpus)
-    plan.seen_wall, plan.seen_cpu = wall, cpu
-    gil = min(wall, cpu, wall * plan.gil_share) if plan.gil_share is not None else min(cpu, wall)
+    plan.facts.seen_wall, plan.facts.seen_cpu = wall, cpu
+    gil = min(wall, cpu, wall * plan.facts.gil_share) if plan.facts.gil_share is not None else min(cpu, wall)
+    if not _HAS_GIL:
+        gil = 0.0
     threads = threads_for(wall, cpu, gil, cpus, asked or MOST_THREADS)
-    plan.costs = {"inline": wall, "threads": max(wall / threads, gil + THREAD_S, cpu / cpus)}
+    plan.facts.costs = {"inline": wall, "threads": max(wall / threads, gil + THREAD_S, cpu / cpus)}
     # a call that waits leaves its CPU to another
     spare = cpus * wall / max(cpu, wall / 2)
     workers = max(1, min(asked or 2 * cpus, round(spare))) - (asked is None)
-    if plan.no_processes is None and workers > 0:
+    if plan.facts.no_processes is None and workers > 0:
         pickling = sum(plan.pickling) / len(plan.pickling) if plan.pickling else 0.0
-        plan.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus)
+        plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus)
     if _lines.processes_cold() and left is not None and left * wall < 2 * COLD_S:
-        plan.costs.pop("processes", None)
-    best = min(plan.costs, key=lambda name: plan.costs[name])
-    if best == "processes" and plan.costs["threads"] <= 1.05 * plan.costs[best]:
+        plan.facts.costs.pop("processes", None)
+    best = min(plan.facts.costs, key=lambda name: plan.facts.costs[name])
+    if best == "processes" and plan.facts.costs["threads"] <= 1.05 * plan.facts.costs[best]:
         best = "threads"
-    if plan.costs[best] >= GAIN * wall:
-        plan.reason = "nothing else is estimated to be sooner"
+    if plan.facts.costs[best] >= GAIN * wall:
+        plan.facts.reason = "nothing else is estimated to be sooner"
         return None
     waits = max(0.0, 1 - cpu / wall)
     if best == "threads":
@@ -75,10 +81,10 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
             if waits > 0.3
             else f"it holds the GIL for {gil / wall:.0%}"
         )
-        return Choice("threads", threads, plan.costs[best], kind)
+        return Choice("threads", threads, plan.facts.costs[best], kind)
     kind = (
         "it computes under the GIL"
         if waits <= 0.3
         else f"it waits for {waits:.0%} and computes under the GIL"
     )
-    return Choice("processes", workers, plan.costs[best], kind)
+    return Choice("processes", workers, plan.facts.costs[best], kind)

@@ -8,8 +8,10 @@ what is under way and gives back to the measured loop (`Plan.again`).
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -17,9 +19,8 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from allcores import _cost
-from allcores._auto import IDLE_S
 from allcores._effects import Effects, State, digest
-from allcores._plan import here, told
+from allcores._plan import delayed_s, here, told
 
 if TYPE_CHECKING:
     from allcores import _ext
@@ -31,19 +32,45 @@ RAMP_S = 0.003  # between two looks at whether more threads would help
 LOOK_S = 0.1  # between two looks at whether threads take turns
 LONGEST_CHUNK_S = 0.02
 MOST_CHUNK_BYTES = 1 << 26
+IDLE_S = 10.0  # after which a pool without work goes away
 
-_lock = threading.Lock()
-warm: dict[tuple[str, int], Any] = {}
-_used: dict[tuple[str, int], float] = {}
+_Key = tuple[str, int]
+_lock = threading.RLock()  # a line may be collected, and ended, while a thread has it
+_shared: dict[_Key, Any] = {}  # process pools; any number of lines use one
+_kept: dict[_Key, list[Any]] = {}  # pools of threads that no line has: each line has its own, or a call that
+# waits for a map in its turn might wait for its own thread
+_users: dict[_Key, weakref.WeakSet[Any]] = {}
+_used: dict[_Key, float] = {}
+_inherited: list[Any] = []  # a fork's child must not end its parent's pools
+_keeper: threading.Thread | None = None
 
 
-def _pool(kind: str, workers: int) -> Any:
+def _lend(line: Any, key: _Key) -> Any:
+    """A pool for the line, until `_take_back`."""
     with _lock:
-        pool = warm.get((kind, workers))
-        if pool is None or getattr(pool, "_broken", False):
-            pool = warm[kind, workers] = _make(kind, workers)
-        _used[kind, workers] = time.monotonic()
+        if key[0] == "processes":
+            pool = _shared.get(key)
+            if pool is None or getattr(pool, "_broken", False):
+                pool = _shared[key] = _make(*key)
+        else:
+            kept = _kept.get(key)
+            pool = kept.pop() if kept else _make(*key)
+        _users.setdefault(key, weakref.WeakSet()).add(line)
+        _used[key] = time.monotonic()
         return pool
+
+
+def _take_back(line: Any, key: _Key, pool: Any, busy: bool) -> None:
+    """The line needs it no more. busy: calls that cannot be called off still run in it."""
+    with _lock:
+        _users.get(key, set()).discard(line)
+        _used[key] = time.monotonic()
+        if key[0] == "processes" or not busy:
+            if key[0] != "processes":
+                _kept.setdefault(key, []).append(pool)
+            _begin_keeping()
+            return
+    pool.shutdown(wait=False)
 
 
 def _make(kind: str, workers: int) -> Any:
@@ -61,29 +88,62 @@ def _make(kind: str, workers: int) -> Any:
 
 
 def processes_cold() -> bool:
-    return not any(kind == "processes" for kind, _ in warm)
+    return not _shared
 
 
-def close_idle() -> None:
-    """Called by the watcher when there was no tick for IDLE_S."""
-    with _lock:
-        old = [key for key, used in _used.items() if time.monotonic() - used >= IDLE_S]
-        pools = [warm.pop(key) for key in old]
-        for key in old:
-            del _used[key]
-    for pool in pools:
-        pool.shutdown(wait=False)
+def _begin_keeping() -> None:
+    global _keeper
+    if _keeper is None:
+        _keeper = threading.Thread(target=_keep, name="allcores.map pools", daemon=True)
+        try:
+            _keeper.start()
+        except RuntimeError:  # no thread to be had, or the interpreter is ending
+            _keeper = None
+
+
+def _keep() -> None:
+    """The keeper's thread: sends away what had no work for so long, and ends with the last."""
+    global _keeper
+    while True:
+        time.sleep(IDLE_S)
+        with _lock:
+            old = [
+                key for key in list(_used) if not _users.get(key) and time.monotonic() - _used[key] >= IDLE_S
+            ]
+            gone = [pool for key in old for pool in _kept.pop(key, [])]
+            gone += [_shared.pop(key) for key in old if key in _shared]
+            for key in old:
+                del _used[key]
+            ends = not _used
+            if ends:
+                _keeper = None
+        for pool in gone:
+            pool.shutdown(wait=False)
+        del gone
+        if ends:
+            return
 
 
 def _forget() -> None:
     """In a fork's child: the pools are the parent's."""
-    global _lock
-    _lock = threading.Lock()
-    warm.clear()
-    _used.clear()
+    global _lock, _keeper
+    _lock, _keeper = threading.RLock(), None
+    _inherited.append((dict(_shared), dict(_kept)))
+    for table in (_shared, _kept, _users, _used):
+        table.clear()
 
 
 os.register_at_fork(after_in_child=_forget)
+
+
+def _left(plan: Plan) -> float | None:
+    """Seconds until the caller's timeout; None without."""
+    if plan.deadline is None:
+        return None
+    left = plan.deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def make(plan: Plan, choice: _cost.Choice, early: bool = False) -> Threads | Processes:
@@ -134,7 +194,12 @@ class _Line:
         self.taken = 0  # rows, and items before this line's first
         self.ended = False
         self.give_back = False
-        self.failure: BaseException | None = None  # of the source
+        self.closed = False
+        self.failure: Exception | None = None  # of the source, or no thread to be had
+
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ends():
+            self.close()  # run() may never have been asked
 
     def begin(self, made: int) -> None:
         """Start the first items; `made` were made before."""
@@ -142,19 +207,32 @@ class _Line:
         self._fill()
 
     def _fill(self) -> None:
+        """Take rows; what goes wrong comes out behind the results of those before."""
+        try:
+            self._take_more()
+        except Exception as error:
+            self.failure, self.ended = error, True
+
+    def _take_more(self) -> None:
         raise NotImplementedError
 
     def _each(self) -> Iterator[Any]:
         raise NotImplementedError
 
     def close(self) -> None:
+        """Call off what has not begun, and give the pool back."""
+        if not self.closed and not sys.is_finalizing():
+            self.closed = True
+            self._close()
+
+    def _close(self) -> None:
         raise NotImplementedError
 
     def _rows(self, count: int) -> list[Any]:
         rows: list[Any] = []
         try:
             rows.extend(islice(self.plan.source, count))
-        except BaseException as error:  # comes out behind the results of the rows before it
+        except Exception as error:  # comes out behind the results of the rows before it
             self.failure = error
         self.ended = len(rows) < count
         self.taken += len(rows)
@@ -168,7 +246,7 @@ class _Line:
             self.close()
         if self.failure is not None:
             raise self.failure
-        if self.give_back:
+        if self.give_back and not self.ended:
             yield from self.plan.again(self.made)
 
 
@@ -177,60 +255,71 @@ class _Inside:
 
     def __init__(self, fn: Callable[..., Any], spread: bool) -> None:
         self.fn, self.spread = fn, spread
+        self.depth = getattr(here, "depth", 0) + 1
 
     def __call__(self, row: Any) -> Any:
-        here.inside = True
+        here.depth = self.depth
         return self.fn(*row) if self.spread else self.fn(row)
 
 
 class Threads(_Line):
     """Items in threads, as many as are estimated, and more while those in flight leave the CPUs idle; or in
-    interpreters."""
+    interpreters. The window holds (index, future)."""
 
     def __init__(self, plan: Plan, workers: int, kind: str) -> None:
         super().__init__(plan)
         most = _cost.MOST_THREADS if workers > plan.cpus else workers
         self.limit = plan.options["max_workers"] or most
         self.flight = min(workers, self.limit)
-        self.pool = _pool(kind, self.limit)
+        self.key = (kind, self.limit)
+        self.pool: Any = None
+        self.call: Callable[[Any], Any] = _Inside(plan.fn, plan.arity != 1)
         self.kind = kind
-        self.inside = _Inside(plan.fn, plan.arity != 1)
+        self.state = plan.state if plan.effects is not None and plan.effects.mutates else None
+        self.cap: _Cap | None = None
+
+    def begin(self, made: int) -> None:
+        self.pool = _lend(self, self.key)
+        facts = self.plan.facts
+        if self.kind == "threads" and facts.seen_cpu >= 0.3 * (facts.seen_wall or 0):
+            self.cap = _Cap.of(self.limit)
+        super().begin(made)
 
     def _submit(self, row: Any) -> Any:
         if self.kind == "threads":
-            return self.pool.submit(self.inside, row)
-        return (
-            self.pool.submit(self.plan.fn, *row)
-            if self.inside.spread
-            else self.pool.submit(self.plan.fn, row)
-        )
+            return self.pool.submit(self.call, row)
+        rows = row if self.plan.arity != 1 else (row,)
+        return self.pool.submit(self.plan.fn, *rows)
 
-    def _fill(self) -> None:
+    def _take_more(self) -> None:
         buffer = self.plan.options["buffersize"]
         most = 2 * self.flight if buffer == "auto" else min(index(buffer), 2 * self.flight)
         while len(self.window) < most and not self.ended and not self.give_back:
+            at = self.taken
             for row in self._rows(1):
-                self.window.append(self._submit(row))
+                self.window.append((at, self._submit(row)))
 
-    def _next(self) -> Any:
-        """The future whose result comes next."""
+    def _next(self) -> tuple[int, Any]:
+        """The item whose result comes next."""
         window = self.window
-        if not self.plan.options["ordered"]:
-            for future in window:
-                if future.done():
-                    window.remove(future)
-                    return future
-        if window[0].done():
-            return window.popleft()
-        self._wait(window[0])
-        return window.popleft() if self.plan.options["ordered"] or window[0].done() else self._next()
+        if self.plan.options["ordered"]:
+            if not window[0][1].done():
+                self._wait(window[0][1])
+            return window.popleft()  # type: ignore[no-any-return]
+        while True:
+            for entry in window:
+                if entry[1].done():
+                    window.remove(entry)
+                    return entry  # type: ignore[no-any-return]
+            self._wait(window[0][1])
 
     def _wait(self, future: Any) -> None:
+        """Until it is done; where results come in any order, at most for a moment."""
         from concurrent.futures import TimeoutError as Late
 
         while not future.done():
             left = _left(self.plan)
-            ramps = self.flight < self.limit and not self.ended
+            ramps = self.flight < self.limit and not self.ended and self.kind == "threads"
             pause = RAMP_S if ramps or not self.plan.options["ordered"] else left
             began, cpu = time.perf_counter(), time.process_time()
             try:
@@ -240,17 +329,21 @@ class Threads(_Line):
             idle = time.process_time() - cpu < 0.5 * (time.perf_counter() - began)
             if ramps and idle and not future.done():
                 self.flight = min(self.limit, 2 * self.flight)
-                self.plan.workers = max(self.plan.workers, self.flight)
+                self.plan.facts.workers = max(self.plan.facts.workers, self.flight)
                 self._fill()
+            if not self.plan.options["ordered"]:
+                return
 
     def _each(self) -> Iterator[Any]:
         looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         while self.window:
-            future = self._next()
+            at, future = self._next()
             self._fill()
             error = future.exception()
             if error is not None:
-                raise told(error, self.made)
+                if (shown := told(error, at)) is error:
+                    raise error
+                raise shown from error
             self.made += 1
             yield future.result()
             now = time.perf_counter()
@@ -259,27 +352,68 @@ class Threads(_Line):
                 looked, cpu, seen = now, time.process_time(), self.made
 
     def _look(self, wall: float, cpu: float, items: int) -> None:
-        """Threads that take turns at the GIL are no gain: back to the loop, which measures anew."""
+        """Threads that take turns at the GIL are no gain: back to the loop, which measures anew. Nor may they go on
+        with calls that begin to change what they share."""
         plan = self.plan
-        if plan.options["backend"] == "auto" and cpu > 0.9 * wall and cpu < 1.15 * wall and items:
-            expected = plan.costs.get("threads", 0.0)
+        if plan.options["backend"] != "auto":
+            return
+        changed = self.state.changed() if self.state is not None else None
+        if changed:
+            self.give_back = True
+            plan.facts.stays = plan.facts.reason = f"{plan.facts.name} changed {changed}"
+        elif cpu > 0.9 * wall and cpu < 1.15 * wall and items:
+            expected = plan.facts.costs.get("threads", 0.0)
             if wall / items > 1.5 * expected:
                 self.give_back = True
-                plan.reason = "in threads the calls took turns"
+                plan.facts.reason = "in threads the calls took turns"
 
-    def close(self) -> None:
-        for future in self.window:
+    def _close(self) -> None:
+        for _, future in self.window:
             future.cancel()
+        busy = not all(future.done() for _, future in self.window)
         self.window.clear()
+        if self.cap is not None:
+            self.cap.lift()
+        if self.pool is not None:
+            _take_back(self, self.key, self.pool, busy)
+
+
+class _Cap:
+    """BLAS libraries with one thread each while several threads call them; theirs would multiply with ours."""
+
+    count = 0  # lines that have it
+    limits: Any = None
+    lock = threading.Lock()
+
+    @classmethod
+    def of(cls, threads: int) -> _Cap | None:
+        if threads < 2 or sys.modules.keys().isdisjoint(("numpy", "scipy", "torch")):
+            return None
+        try:
+            import threadpoolctl
+        except ImportError:
+            return None
+        with cls.lock:
+            if cls.count == 0:
+                cls.limits = threadpoolctl.threadpool_limits(limits=1)
+            cls.count += 1
+        return cls()
+
+    def lift(self) -> None:
+        with self.lock:
+            _Cap.count -= 1
+            if _Cap.count == 0:
+                self.limits.restore_original_limits()
 
 
 class _Chunk:
     """Items that travel together: in a worker (`remote`), or made here (`results`)."""
 
-    __slots__ = ("error", "remote", "results", "rows", "whole")
+    __slots__ = ("error", "first", "remote", "results", "rows", "whole")
 
-    def __init__(self, rows: list[Any], remote: Any, whole: bool) -> None:
-        self.rows, self.remote, self.whole = rows, remote, whole
+    def __init__(self, rows: list[Any], first: int, whole: bool) -> None:
+        self.rows, self.first, self.whole = rows, first, whole
+        self.remote: Any = None
         self.results: list[Any] | None = None
         self.error: Any = None
 
@@ -300,7 +434,13 @@ class _Checked:
         if digest(self.data) != self.seen:
             raise WorkerDiffers(", ".join(f"{module}.{name}" for module, name in self.data))
         state = State(Effects(self.user_fn)) if self.looks else None
-        results = [self.fn(*row) for row in rows] if self.spread else [self.fn(row) for row in rows]
+        results: list[Any] = []
+        try:
+            for row in rows:
+                results.append(self.fn(*row) if self.spread else self.fn(row))
+        except Exception as error:
+            error._allcores_made = results  # type: ignore[attr-defined]
+            raise
         changed = state.changed() if state else None
         if changed:
             raise RuntimeError(
@@ -317,9 +457,13 @@ class Processes(_Line):
 
     def __init__(self, plan: Plan, workers: int, item_s: float) -> None:
         super().__init__(plan)
-        self.pool: ProcessPoolExecutor = _pool("processes", workers)
+        self.key = ("processes", workers)
+        self.pool: ProcessPoolExecutor | None = None
+        self.pool = _lend(self, self.key)
+        self.helps = plan.options["backend"] == "auto"  # the calling thread makes items, too
         self.workers, self.item_s = workers, item_s
-        self.waits = bool(plan.seen_wall) and plan.seen_cpu < 0.5 * plan.seen_wall
+        wall = plan.facts.seen_wall
+        self.waits = wall is not None and plan.facts.seen_cpu < 0.5 * wall
         self.check: _Checked | None = None
         effects = plan.effects
         if effects is not None and effects.wants_check:
@@ -327,26 +471,32 @@ class Processes(_Line):
 
     def _size(self) -> int:
         plan = self.plan
-        if plan.options["chunksize"] != "auto":
-            return index(plan.options["chunksize"])
         longest = LONGEST_CHUNK_S
         if plan.total is not None:
             longest = min(longest, (plan.total - self.taken) * self.item_s / (4 * (self.workers + 1)))
         size = int(max(longest, 0.0004) / self.item_s)
-        if plan.bytes:
-            size = min(size, MOST_CHUNK_BYTES // plan.bytes)
+        if plan.options["chunksize"] != "auto":
+            size = index(plan.options["chunksize"])
+        if plan.facts.bytes:
+            size = min(size, MOST_CHUNK_BYTES // plan.facts.bytes)
         if plan.options["buffersize"] != "auto":
-            size = min(size, index(plan.options["buffersize"]) // (self.workers + 1))
+            most = index(plan.options["buffersize"])
+            size = min(size, max(1, most // (self.workers + 1)), most - (self.taken - self.made))
+            return size
         return max(1, size)
 
-    def _fill(self) -> None:
+    def _take_more(self) -> None:
         plan = self.plan
         while len(self.window) < 2 * self.workers + 2 and not self.ended and not self.give_back:
-            plan.chunk = self._size()
-            rows = self._rows(plan.chunk)
+            size = self._size()
+            if size < 1:
+                return
+            plan.facts.chunk = size
+            first = self.taken
+            rows = self._rows(size)
             if not rows:
                 return
-            chunk = _Chunk(rows, None, self.check is not None)
+            chunk = _Chunk(rows, first, self.check is not None)
             self.window.append(chunk)
             try:
                 chunk.remote = self._send(rows)
@@ -357,6 +507,7 @@ class Processes(_Line):
                     self._keep_here(chunk, "an item cannot be pickled")
 
     def _send(self, rows: list[Any]) -> _ext.MapIterator[Any]:
+        assert self.pool is not None
         if self.check is not None:
             return self.pool._map(self.check, [rows], 1, 1, None)
         return self.pool._map(self.plan.fn, rows, self.plan.arity, len(rows), None)
@@ -365,7 +516,7 @@ class Processes(_Line):
         """The chunk has not run and will not run elsewhere."""
         chunk.remote = None
         self.give_back = True
-        self.plan.no_processes = self.plan.reason = why
+        self.plan.facts.no_processes = self.plan.facts.reason = why
 
     def _make(self, chunk: _Chunk) -> None:
         """The chunk's calls, here."""
@@ -373,7 +524,7 @@ class Processes(_Line):
         fn, spread = plan.fn, plan.arity != 1
         chunk.remote, chunk.results = None, []
         append = chunk.results.append
-        wall, cpu = time.perf_counter(), time.process_time()
+        delay, wall, cpu = delayed_s(), time.perf_counter(), time.process_time()
         try:
             for row in chunk.rows:
                 append(fn(*row) if spread else fn(row))
@@ -382,9 +533,10 @@ class Processes(_Line):
             return
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.item_s = 0.5 * self.item_s + 0.5 * max(wall / len(chunk.rows), 1e-8)
+        wall -= delayed_s() - delay  # waiting for a CPU is no waiting
         if wall > 0.002 and (cpu < 0.3 * wall) != self.waits and plan.options["backend"] == "auto":
             self.give_back = True
-            plan.reason = (
+            plan.facts.reason = (
                 "the work changed: it waits now" if not self.waits else "the work changed: it computes now"
             )
         changed = plan.state.changed() if plan.state is not None else None
@@ -394,6 +546,8 @@ class Processes(_Line):
             )
 
     def _steal(self) -> bool:
+        if not self.helps:
+            return False
         for chunk in self.window:
             if chunk.remote is not None and chunk.remote.poll() == QUEUED and chunk.remote.cancel():
                 self._make(chunk)
@@ -416,32 +570,45 @@ class Processes(_Line):
                 self._make(chunk)
             if self._ready(chunk):
                 window.remove(chunk)
-                return chunk
+                return chunk  # type: ignore[no-any-return]
+            left = _left(self.plan)
             if not self._steal():
-                left = _left(self.plan)
-                pause = None if self.plan.options["ordered"] else 0.002
-                chunk.remote.wait(left if pause is None else pause)
-            _left(self.plan)
+                pause = left if self.plan.options["ordered"] else min(0.002, left or 0.002)
+                began = time.perf_counter()
+                chunk.remote.wait(pause)
+                self._learn((time.perf_counter() - began) * self.workers / len(chunk.rows))
+
+    def _learn(self, item_s: float) -> None:
+        """Where no item is made here, their time is known from how long they are waited for."""
+        if not self.helps:
+            self.item_s = max(1e-7, 0.5 * self.item_s + 0.5 * item_s)
 
     def _results(self, chunk: _Chunk) -> Iterator[Any]:
         """The chunk's results; the error, if any, is raised where it belongs."""
         if chunk.remote is not None and chunk.whole:
-            try:
-                chunk.results = next(chunk.remote)
-            except WorkerDiffers as error:
-                self._keep_here(chunk, f"a worker imports other values: {error}")
-                self._make(chunk)
+            chunk.results = self._checked(chunk)
         source: Iterator[Any] = chunk.remote if chunk.results is None else iter(chunk.results)
+        for at in range(chunk.first, chunk.first + len(chunk.rows)):
+            error: Exception | None = None
+            try:
+                result = next(source)
+            except Exception as raised:  # StopIteration is the function's, or chunk.error is behind it
+                error = chunk.error or raised
+            if error is not None:
+                raise told(error, at)
+            self.made += 1
+            yield result
+
+    def _checked(self, chunk: _Chunk) -> list[Any]:
         try:
-            for result in source:
-                self.made += 1
-                yield result
+            return next(chunk.remote)
+        except WorkerDiffers as error:
+            self._keep_here(chunk, f"a worker imports other values: {error}")
+            self._make(chunk)
+            return chunk.results or []
         except Exception as error:
-            if chunk.results is not None:
-                raise
-            raise told(error, self.made) from error.__cause__
-        if chunk.error is not None:
-            raise told(chunk.error, self.made)
+            chunk.error = error
+            return error.__dict__.pop("_allcores_made", [])  # type: ignore[no-any-return]
 
     def _each(self) -> Iterator[Any]:
         while self.window:
@@ -450,21 +617,20 @@ class Processes(_Line):
             yield from self._results(chunk)
             self._fill()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         for chunk in self.window:
             if chunk.remote is not None:
                 chunk.remote.close()
         self.window.clear()
+        if self.pool is not None:
+            _take_back(self, self.key, self.pool, False)
 
 
 def forced(plan: Plan, backend: str) -> Iterator[Any]:
     """All of it where the user wants it."""
     most = plan.options["max_workers"] or (_cost.MOST_THREADS if backend == "threads" else plan.cpus)
-    plan.backend, plan.workers, plan.reason = backend, most, "it was asked for"
-    line: _Line
-    if backend == "processes":
-        line = Processes(plan, most, LONGEST_CHUNK_S / 4)
-    else:
-        line = Threads(plan, most, backend)
+    plan.facts.backend, plan.facts.workers, plan.facts.reason = backend, most, "it was asked for"
+    item_s = LONGEST_CHUNK_S / 4
+    line = Processes(plan, most, item_s) if backend == "processes" else Threads(plan, most, backend)
     line.begin(0)
     return line.run()

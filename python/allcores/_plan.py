@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from allcores import _cost, _ext
@@ -25,8 +26,27 @@ SAMPLES = 6  # items measured at a look, at most
 LOOK = 0.0004  # seconds spent on them, about
 MOST_BYTES = 1 << 26  # of one item's pickled arguments that are compared
 LEAST_LOOKS = 8  # at the GIL, for a share of them to mean something
-here = threading.local()  # .inside: this thread runs an item for a map
+here = threading.local()  # .depth: how many maps this thread runs an item for
 _PLAIN = frozenset((int, float, bool, type(None)))
+
+
+@dataclass
+class Facts:
+    """What came of a map(), for explain(); it holds nothing of the user's."""
+
+    name: str
+    backend: str = "inline"
+    workers: int = 0
+    chunk: int = 1
+    reason: str = "too little work to look at"
+    stays: str | None = None  # why it stays in the calling thread
+    no_processes: str | None = None
+    seen_wall: float | None = None  # seconds an item
+    seen_cpu: float = 0.0
+    gil_share: float | None = None  # of the time
+    bytes: int = 0  # of a sample, arguments and result
+    costs: dict[str, float] = field(default_factory=dict)
+    moves: list[str] = field(default_factory=list)
 
 
 class Plan:
@@ -48,7 +68,6 @@ class Plan:
         arity: int,
         portable: bool,
     ) -> None:
-        self.name = getattr(fn, "__qualname__", type(fn).__qualname__)
         self.user_fn, self.fn = fn, call
         self.source, self.options = source, options
         self.total, self.arity, self.portable = total, arity, portable
@@ -57,10 +76,7 @@ class Plan:
         self.walls: deque[float] = deque(maxlen=12)
         self.cpu_s: deque[float] = deque(maxlen=12)
         self.pickling: deque[float] = deque(maxlen=4)  # seconds a sample, one way
-        self.bytes = 0  # of a sample, arguments and result
-        self.gil_share: float | None = None
         self.gil_seen = (0, 0)
-        self.seen_wall = self.seen_cpu = 0.0
         self.effects: Effects | None = None
         self.state: State | None = None
         self.lock = threading.Lock()  # one decision at a time
@@ -69,15 +85,7 @@ class Plan:
         self.deadline: float | None = None
         if options["timeout"] is not None:
             self.deadline = time.monotonic() + options["timeout"]
-        # what came of it, for explain()
-        self.backend = "inline"
-        self.workers = 0
-        self.chunk = 1
-        self.reason = "too little work to look at"
-        self.here: str | None = None  # why it stays in the calling thread
-        self.no_processes: str | None = None
-        self.costs: dict[str, float] = {}
-        self.moves: list[str] = []
+        self.facts = Facts(name=getattr(fn, "__qualname__", type(fn).__qualname__))
 
     def loop(self) -> Iterator[Any]:
         """The measured loop over what is left of the source."""
@@ -90,12 +98,18 @@ class Plan:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError
         row = loop.take()
-        compared = len(self.pickling) < 3 and self.here is None and self._worth_it(loop)
+        compared = len(self.pickling) < 3 and self.facts.stays is None and self._worth_it(loop)
         before = self._frozen(row) if compared else None
+        long = not self.walls or self.walls[-1] > 0.001
+        delay = delayed_s() if long else 0.0
         try:
             result, wall, cpu = loop.timed(row)
         except Exception as error:
-            raise self.failed(loop, error) from error.__cause__
+            if (shown := self.failed(loop, error)) is error:
+                raise
+            raise shown from error
+        if long and wall > 0.001:  # the thread waited for a CPU, not for what it asked
+            wall = max(cpu / self.cpus, wall - (delayed_s() - delay))
         with self.lock:
             if loop.rest is not None:  # the watcher has decided meanwhile
                 return result
@@ -103,16 +117,15 @@ class Plan:
             self.cpu_s.append(min(cpu, wall) if wall < SHORT else cpu)
             if before is not None:
                 self._weigh(row, before, result)
+            self.facts.seen_wall, self.facts.seen_cpu = self.wall, sum(self.cpu_s) / len(self.cpu_s)
             if sum(self.walls) < LOOK and len(self.walls) < SAMPLES:
                 loop.due = True
-            elif self.here is None:
+            elif self.facts.stays is None:
                 self.decide(loop)
         return result
 
     def failed(self, loop: _ext.Inline, error: Exception) -> BaseException:
         """The exception that comes out for what the loop's present call raised."""
-        if loop.rest is not None:
-            loop.rest.close()  # type: ignore[attr-defined]
         return told(error, self.offset + loop.calls)
 
     # --- measuring
@@ -141,12 +154,12 @@ class Plan:
         try:
             took, size, *parts = _pickled(row)
         except Exception as error:
-            self.no_processes = f"an argument cannot be pickled: {_first_line(error)}"
+            self.facts.no_processes = f"an argument cannot be pickled: {_first_line(error)}"
             return None
         if is_fixed(row):
             return took, size
         if size > MOST_BYTES:
-            self.no_processes = "an argument is too large to see whether the call changes it"
+            self.facts.no_processes = "an argument is too large to see whether the call changes it"
             return None
         return took, size, parts[0], *(view.tobytes() for view in parts[1:])
 
@@ -160,16 +173,16 @@ class Plan:
             try:
                 took, size, _, *views = _pickled(result)
             except Exception as error:
-                self.no_processes = f"a result cannot be pickled: {_first_line(error)}"
+                self.facts.no_processes = f"a result cannot be pickled: {_first_line(error)}"
                 return
             took += sum(view.nbytes for view in views) * _cost.PER_BYTE
         self.pickling.append(before[0] + took)
-        self.bytes = max(self.bytes, before[1] + size)
+        self.facts.bytes = max(self.facts.bytes, before[1] + size)
 
     # --- deciding
 
     def _stay(self, why: str) -> None:
-        self.here = self.reason = why
+        self.facts.stays = self.facts.reason = why
 
     def _look_at_effects(self, loop: _ext.Inline) -> bool:
         """Whether it is known by now what the function may change; an item has to be seen in between."""
@@ -178,35 +191,35 @@ class Plan:
 
             self.effects = Effects(self.user_fn)
             if self.effects.rebinds:
-                self._stay(f"{self.name} rebinds {self.effects.rebinds}")
+                self._stay(f"{self.facts.name} rebinds {self.effects.rebinds}")
             elif self.effects.stateful:
-                self._stay(f"{self.name} goes on with {self.effects.stateful}")
-            self.no_processes = self.no_processes or self.effects.against_processes()
-            if self.here is None and self.effects.state:
+                self._stay(f"{self.facts.name} goes on with {self.effects.stateful}")
+            self.facts.no_processes = self.facts.no_processes or self.effects.against_processes()
+            if self.facts.stays is None and self.effects.state:
                 self.state = State(self.effects)
                 return False
         if self.state is not None:
             changed = self.state.changed()
             if changed:
-                self._stay(f"{self.name} changed {changed}")
+                self._stay(f"{self.facts.name} changed {changed}")
         return True
 
     def _gil(self, loop: _ext.Inline) -> None:
         held, looks = (now - seen for now, seen in zip(loop.gil, self.gil_seen, strict=True))
         if looks >= LEAST_LOOKS:
-            self.gil_share, self.gil_seen = held / looks, loop.gil
+            self.facts.gil_share, self.gil_seen = held / looks, loop.gil
 
     def decide(self, loop: _ext.Inline, early: bool = False) -> None:
         """Go on elsewhere where that is cheaper."""
         self._gil(loop)
         left = self.left(loop)
         if self.wall < LEAST_ITEM:
-            self.reason = "the items are too small to send"
+            self.facts.reason = "the items are too small to send"
         elif left is not None and left * self.wall < LEAST_WORK:
-            self.reason = "too little work left"
+            self.facts.reason = "too little work left"
         elif not self._look_at_effects(loop):
             loop.due = True  # the next item, then what it changed
-        elif self.here is None and (choice := _cost.choose(self, left)) is not None:
+        elif self.facts.stays is None and (choice := _cost.choose(self, left)) is not None:
             self._take(loop, choice, early)
 
     def _take(self, loop: _ext.Inline, choice: _cost.Choice, early: bool) -> None:
@@ -220,8 +233,12 @@ class Plan:
             return
         if early and not _lines.enter(line, loop, self.offset + made):
             return
-        self.backend, self.workers, self.reason = choice.backend, choice.workers, choice.reason
-        self.moves.append(f"{choice.backend} from item {self.offset + made}: {choice.reason}")
+        self.facts.backend, self.facts.workers, self.facts.reason = (
+            choice.backend,
+            choice.workers,
+            choice.reason,
+        )
+        self.facts.moves.append(f"{choice.backend} from item {self.offset + made}: {choice.reason}")
         if not early:
             line.begin(self.offset + made)
             loop.rest = line.run()
@@ -248,10 +265,10 @@ class Plan:
         self.offset = made
         for figures in (self.walls, self.cpu_s):
             figures.clear()
-        self.gil_share, self.gil_seen = None, (0, 0)
+        self.facts.gil_share, self.gil_seen = None, (0, 0)
         self.began, self.began_cpu = time.perf_counter(), time.process_time()
-        self.backend, self.workers = "inline", 0
-        self.moves.append(f"inline from item {made}: {self.reason}")
+        self.facts.backend, self.facts.workers = "inline", 0
+        self.facts.moves.append(f"inline from item {made}: {self.facts.reason}")
         return self.loop()
 
 
@@ -260,7 +277,10 @@ def told(error: BaseException, index: int) -> BaseException:
     if isinstance(error, StopIteration):
         stop, error = error, RuntimeError("the function raised StopIteration")
         error.__cause__ = stop
-    error.add_note(f"allcores.map: item {index}")
+    try:
+        error.add_note(f"allcores.map: item {index}")
+    except Exception:  # an error that lets nothing be set on it
+        pass
     return error
 
 
@@ -278,6 +298,15 @@ def _is_plain(value: Any) -> bool:
     """Whether the engine encodes it without pickle, in the time that _cost.SEND_S states."""
     kind = type(value)
     return kind in _PLAIN or (kind is tuple and all(type(part) in _PLAIN for part in value))
+
+
+def delayed_s() -> float:
+    """Seconds that this thread has waited for a CPU so far."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
+            return int(file.read(64).split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):  # a kernel without it
+        return 0.0
 
 
 def _first_line(error: Exception) -> str:

@@ -105,6 +105,17 @@ static inline PyObject *ac__exception_take(void) {
 }
 #endif
 
+/* Sets it again as it was; steals the reference. */
+#if PY_VERSION_HEX < 0x030C0000
+static inline void ac__exception_put(PyObject *exception) {
+    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+}
+#else
+static inline void ac__exception_put(PyObject *exception) {
+    PyErr_SetRaisedException(exception);
+}
+#endif
+
 /* --- a reference on an object that another thread may be deallocating: whether it was to be had */
 #if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
 static inline void ac__allow_try_incref(PyObject *object) {

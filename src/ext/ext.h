@@ -103,8 +103,8 @@ PyTypeObject *ac__tasks_type_make(PyObject *module);
 PyTypeObject *ac__inline_type_make(PyObject *module);
 
 /* --- inline.c: for the watcher's thread */
-PyObject *ac__inline_begin(PyObject *module, PyObject *none);    /* whether this process had none yet */
-PyObject *ac__inline_watch(PyObject *module, PyObject *timeout); /* see the method's text */
+PyObject *ac__inline_begin(PyObject *module, PyObject *none); /* whether this process had none yet */
+PyObject *ac__inline_watch(PyObject *module, PyObject *none); /* see the method's text */
 
 /* --- engine.c: owns the struct ac_pool; outlives its executor while futures are left */
 struct ac__engine {

@@ -52,6 +52,7 @@ static struct {
     struct line *lines;
     int timer;
     pid_t pid; /* whose the timer is */
+    int64_t period_ns;
     struct ac_py *py;
     int py_error;
 } watcher = {.mutex = PTHREAD_MUTEX_INITIALIZER, .timer = -1};
@@ -84,14 +85,31 @@ static void set_timer(int64_t after_ns) {
         timerfd_settime(watcher.timer, 0, &spec, NULL);
 }
 
+/* Not in a fork's child, which has the parent's list and timer, nor in another interpreter, whose objects the
+ * watcher's thread must not touch. */
+static bool is_watched(void) {
+    return watcher.pid == getpid() && PyInterpreterState_Get() == PyInterpreterState_Main();
+}
+
+static void tick_soon(void) {
+    struct itimerspec left = {0};
+    timerfd_gettime(watcher.timer, &left);
+    int64_t left_ns = (int64_t)left.it_value.tv_sec * 1000000000 + left.it_value.tv_nsec;
+    if (left_ns == 0 || left_ns > FIRST_TICK_NS) /* else many short loops would put it off for ever */
+        set_timer(FIRST_TICK_NS);
+    watcher.period_ns = FIRST_TICK_NS;
+}
+
 static void arm(struct inline_loop *loop) {
     loop->armed = true;
+    if (!is_watched())
+        return;
     loop->line->tstate = (uint64_t)(uintptr_t)PyThreadState_Get();
     loop->line->seen_ns = clock_ns(CLOCK_MONOTONIC);
     pthread_mutex_lock(&watcher.mutex);
     loop->line->next = watcher.lines;
     watcher.lines = loop->line;
-    set_timer(FIRST_TICK_NS);
+    tick_soon();
     pthread_mutex_unlock(&watcher.mutex);
 }
 
@@ -99,6 +117,8 @@ static void disarm(struct inline_loop *loop) {
     if (!loop->armed)
         return;
     loop->armed = false;
+    if (!is_watched())
+        return;
     pthread_mutex_lock(&watcher.mutex);
     struct line **at = &watcher.lines;
     while (*at && *at != loop->line)
@@ -154,18 +174,31 @@ static PyObject *end(struct inline_loop *loop) {
     return NULL;
 }
 
+/* An exception comes out: what was begun beside the call is called off. */
+static PyObject *abandon(struct inline_loop *loop) {
+    end(loop);
+    if (!loop->rest || !PyErr_Occurred())
+        return NULL;
+    PyObject *exception = ac__exception_take();
+    PyObject *done = PyObject_CallMethod(loop->rest, "close", NULL);
+    if (!done)
+        PyErr_WriteUnraisable(loop->rest);
+    Py_XDECREF(done);
+    ac__exception_put(exception);
+    return NULL;
+}
+
 /* The call raised: `look` says what comes out, for StopIteration would end the iteration without a word. */
 static PyObject *failed(PyObject *self) {
     struct inline_loop *loop = of(self);
-    end(loop);
+    abandon(loop);
     if (!loop->look || !PyErr_ExceptionMatches(PyExc_Exception))
         return NULL;
     PyObject *exception = ac__exception_take();
     PyObject *told = PyObject_CallMethod(loop->look, "failed", "OO", self, exception);
-    if (told)
-        PyErr_SetObject((PyObject *)Py_TYPE(told), told);
-    Py_XDECREF(told);
     Py_DECREF(exception);
+    if (told)
+        ac__exception_put(told);
     return NULL;
 }
 
@@ -185,7 +218,7 @@ static PyObject *inline_next(PyObject *self) {
     if (ac_load_relaxed(&line->due)) {
         ac_store_relaxed(&line->due, 0);
         PyObject *result = PyObject_CallOneArg(loop->look, self);
-        return result ? result : end(loop);
+        return result ? result : abandon(loop);
     }
     PyObject *row = Py_TYPE(loop->source)->tp_iternext(loop->source);
     if (!row)
@@ -219,11 +252,13 @@ static PyObject *inline_switch(PyObject *self, PyObject *args) {
         PyErr_SetString(PyExc_TypeError, "switch_to() takes an iterator");
         return NULL;
     }
+    if (ac_load_relaxed(&of(self)->line->word) & SWITCHED) /* what was offered first is being made */
+        Py_RETURN_FALSE;
     uint64_t expected = calls * CALL | IN_CALL;
-    PyObject *old = of(self)->offered; /* of a call that was over too soon; one thread offers */
-    of(self)->offered = Py_NewRef(rest);
+    Py_XSETREF(of(self)->offered, Py_NewRef(rest)); /* one thread offers */
     bool good = ac_cas_acq_rel(&of(self)->line->word, &expected, expected | SWITCHED);
-    Py_XDECREF(old);
+    if (!good)
+        Py_CLEAR(of(self)->offered);
     return PyBool_FromLong(good);
 }
 
@@ -291,16 +326,12 @@ static bool mark_due(void) {
     return stuck;
 }
 
-/* Sleeps until the timer, or for so long without any loop: -ETIMEDOUT. */
-static int tick(int64_t timeout_ns, int64_t period_ns) {
+/* Sleeps until the timer. Whether a loop is inside a long call. */
+static bool tick(void) {
     struct pollfd poll_fd = {.fd = watcher.timer, .events = POLLIN};
     uint64_t count;
-    int timeout = timeout_ns < 0 ? -1 : (int)(timeout_ns / 1000000);
-    int ready = poll(&poll_fd, 1, timeout);
-    if (ready == 0)
-        return -ETIMEDOUT;
-    if (ready < 0 || read(watcher.timer, &count, sizeof count) < 0)
-        return 0;
+    if (poll(&poll_fd, 1, -1) < 0 || read(watcher.timer, &count, sizeof count) < 0)
+        return false;
     bool slow = find_slow();
     for (int i = 0; i < LOOKS && slow; i++) {
         look_at_gil();
@@ -309,9 +340,10 @@ static int tick(int64_t timeout_ns, int64_t period_ns) {
     bool stuck = slow && mark_due();
     pthread_mutex_lock(&watcher.mutex);
     if (watcher.lines)
-        set_timer(period_ns);
+        set_timer(watcher.period_ns);
+    watcher.period_ns = ac_min(2 * watcher.period_ns, (int64_t)LAST_TICK_NS);
     pthread_mutex_unlock(&watcher.mutex);
-    return stuck ? 1 : 0;
+    return stuck;
 }
 
 /* The Inlines that are inside a call; the caller has the GIL, so that no dealloc is half way. */
@@ -328,22 +360,17 @@ static PyObject *stuck_loops(void) {
     return list;
 }
 
-PyObject *ac__inline_watch(PyObject *Py_UNUSED(module), PyObject *timeout) {
-    double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1 && PyErr_Occurred())
-        return NULL;
-    int64_t period_ns = FIRST_TICK_NS;
-    int r;
+PyObject *ac__inline_watch(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     Py_BEGIN_ALLOW_THREADS
-    do {
-        r = tick(seconds < 0 ? -1 : (int64_t)(seconds * 1e9), period_ns);
-        period_ns = ac_min(2 * period_ns, (int64_t)LAST_TICK_NS);
-    } while (r == 0);
+    while (!tick())
+        ;
     Py_END_ALLOW_THREADS
-    return r > 0 ? stuck_loops() : PyList_New(0);
+    return stuck_loops();
 }
 
 PyObject *ac__inline_begin(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main())
+        Py_RETURN_FALSE;
     bool fresh = watcher.pid != getpid();
     if (fresh) { /* the first, or a fork's child: the lock and the list were the parent's */
         pthread_mutex_init(&watcher.mutex, NULL);
@@ -414,7 +441,8 @@ static PyObject *get_look(PyObject *self, void *Py_UNUSED(closure)) {
 }
 
 static PyObject *get_rest(PyObject *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(of(self)->rest ? of(self)->rest : Py_None);
+    PyObject *rest = of(self)->rest ? of(self)->rest : of(self)->offered;
+    return Py_NewRef(rest ? rest : Py_None);
 }
 
 static int set_rest(PyObject *self, PyObject *value, void *Py_UNUSED(closure)) {

@@ -77,8 +77,8 @@ static PyMethodDef functions[] = {
     {"serve", ac__zygote_serve, METH_VARARGS,
      "serve(fd, parent) -> Worker in a new process, None at the end."},
     {"watch_begin", ac__inline_begin, METH_NOARGS, "True: this process has no thread in watch() yet."},
-    {"watch", ac__inline_watch, METH_O,
-     "watch(seconds) -> the Inlines that are inside a long call; [] after so long without a tick."},
+    {"watch", ac__inline_watch, METH_NOARGS,
+     "Sleep until loops are inside long calls -> the Inlines that are."},
     {"attach_forked", attach_forked, METH_O, "In a forked child of the parent: its Worker."},
     {NULL, NULL, 0, NULL},
 };
