@@ -18,6 +18,7 @@ static void tell(const struct ac_profile *profile) {
     if (ac_diagnose(profile, NULL, NULL, &diagnosis) == 0) {
         ac_report_text(profile, diagnosis, &style, &buf);
         ac_report_json(profile, diagnosis, &buf);
+        ac_report_pftrace(profile, diagnosis, &buf);
     }
     ac_report_gecko(profile, &buf);
     ac_report_speedscope(profile, &buf);

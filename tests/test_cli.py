@@ -193,7 +193,7 @@ def test_help(cli: Command, args: list[str]) -> None:
 
 
 def test_every_format_at_once(cli: Command) -> None:
-    names = ["r.json", "r.speedscope.json", "r.gecko.json", "r.folded", "r.allcores"]
+    names = ["r.json", "r.speedscope.json", "r.gecko.json", "r.pftrace", "r.folded", "r.allcores"]
     options = [word for name in names for word in ("-o", name)]
     done = cli("why", "-q", *options, cli.script("sum(range(10_000_000))"))
     assert done.returncode == 0, done.stderr

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import Runner
 from interpreters import interpreters
+from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
 
 SUFFIXES = (".json", ".speedscope.json", ".gecko.json", ".folded")
+SPEEDSCOPE = (
+    Path(__file__).parent.parent / ".venv" / "web" / "node_modules" / "speedscope" / "dist" / "release"
+)
 MARKERS = {  # the last six are ours, the rest are those of CPython 3.15's profiling.sampling
     "Has GIL", "Waiting for GIL", "Native Code", "On CPU", "Off CPU",
     "Waiting for CPU", "I/O", "Disk", "Lock", "Sleep", "Other Wait", "Unknown",
@@ -31,6 +39,7 @@ def formats(allcores: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     subprocess.run([allcores, "why", "-q", "-o", recording, "--", *command], check=True, timeout=60)
     for suffix in SUFFIXES:
         subprocess.run([allcores, "show", "-q", "-o", directory / f"run{suffix}", recording], check=True)
+    subprocess.run([allcores, "show", "-q", "-o", directory / "run.pftrace", recording], check=True)
     texts = {suffix: (directory / f"run{suffix}").read_text() for suffix in SUFFIXES}
     return {
         "recording": recording,
@@ -38,6 +47,7 @@ def formats(allcores: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "speedscope": json.loads(texts[".speedscope.json"]),
         "gecko": json.loads(texts[".gecko.json"]),
         "folded": texts[".folded"],
+        "pftrace": (directory / "run.pftrace").read_bytes(),
     }
 
 
@@ -50,6 +60,8 @@ def waiting_s(formats: dict[str, Any]) -> float:
 
 def test_speedscope(formats: dict[str, Any]) -> None:
     document = formats["speedscope"]
+    schema = json.loads((SPEEDSCOPE / "file-format-schema.json").read_text())
+    jsonschema.validate(document, schema)
     assert document["$schema"] == "https://www.speedscope.app/file-format-schema.json"
     frames = document["shared"]["frames"]
     by_name = dict.fromkeys((frame["name"] for frame in frames), 0.0)
@@ -115,3 +127,121 @@ def test_a_recording_is_compact(formats: dict[str, Any]) -> None:
     """Fewer bytes than samples times two: stacks are stored once."""
     size = formats["recording"].stat().st_size
     assert size < 2 * formats["json"]["sampling"]["samples"] + 8192
+
+
+class Trace:
+    """A Perfetto trace, its slices and counters put together as Perfetto's trace processor does."""
+
+    def __init__(self, data: bytes) -> None:
+        trace = perfetto_trace_pb2.Trace()
+        trace.ParseFromString(data)
+        self.tracks: dict[int, Any] = {}
+        self.slices: dict[int, list[tuple[int, int, str, tuple[str, ...]]]] = defaultdict(list)
+        self.counters: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        self.interned: dict[str, dict[int, Any]] = defaultdict(dict)
+        opened: dict[int, tuple[int, str, tuple[str, ...]]] = {}
+        clear = 1  # SEQ_INCREMENTAL_STATE_CLEARED
+        assert trace.packet[0].sequence_flags == clear and trace.packet[0].first_packet_on_sequence
+        self.clocks = {one.clock_id: one.timestamp for one in trace.packet[0].clock_snapshot.clocks}
+        for packet in trace.packet[1:]:
+            assert (packet.trusted_packet_sequence_id, packet.sequence_flags) == (1, 2)
+            if packet.HasField("track_descriptor"):
+                assert packet.track_descriptor.uuid not in self.tracks
+                self.tracks[packet.track_descriptor.uuid] = packet.track_descriptor
+            for field, entries in packet.interned_data.ListFields():
+                for entry in entries:
+                    assert entry.iid and entry.iid not in self.interned[field.name]
+                    self.interned[field.name][entry.iid] = entry
+            if packet.HasField("track_event"):
+                self.event(packet.timestamp, packet.track_event, opened)
+        assert not opened
+
+    def event(self, at: int, event: Any, opened: dict[int, tuple[int, str, tuple[str, ...]]]) -> None:
+        track = self.tracks[event.track_uuid]  # announced before
+        if event.type == event.TYPE_COUNTER:
+            self.counters[track.name].append((at, event.double_counter_value))
+        elif event.type == event.TYPE_SLICE_BEGIN:
+            assert event.track_uuid not in opened
+            assert all(iid in self.interned["event_categories"] for iid in event.category_iids)
+            name = self.interned["event_names"][event.name_iid].name
+            opened[event.track_uuid] = (at, name, self.stack(event))
+        else:
+            start, name, stack = opened.pop(event.track_uuid)
+            before = self.slices[event.track_uuid]
+            assert at > start and (not before or start >= before[-1][1])
+            before.append((start, at, name, stack))
+
+    def stack(self, event: Any) -> tuple[str, ...]:
+        if not event.callstack_iid:
+            return ()
+        frames = [
+            self.interned["frames"][iid] for iid in self.interned["callstacks"][event.callstack_iid].frame_ids
+        ]
+        names = tuple(self.interned["function_names"][one.function_name_id].str.decode() for one in frames)
+        assert all(one.source_path_iid in self.interned["source_paths"] for one in frames)
+        assert self.interned["source_locations"][event.source_location_iid].function_name == names[-1]
+        return names
+
+    def seconds(self, kind: str, name: str) -> float:
+        """Of all slices of that name on the tracks of a kind: "thread" or "name"."""
+        return sum(
+            (end - start) / 1e9
+            for uuid, slices in self.slices.items()
+            if self.tracks[uuid].HasField(kind)
+            for start, end, slice_name, _ in slices
+            if slice_name == name
+        )
+
+
+def test_perfetto(formats: dict[str, Any]) -> None:
+    report, trace = formats["json"], Trace(formats["pftrace"])
+    assert trace.seconds("thread", "gil wait") == pytest.approx(waiting_s(formats), rel=TIMELINE)
+    assert abs(trace.clocks[1] / 1e9 - formats["recording"].stat().st_mtime) < 60
+    threads = {track.thread.tid: uuid for uuid, track in trace.tracks.items() if track.HasField("thread")}
+    crunching = [
+        tid for tid, uuid in threads.items() if any("crunch" in stack for *_, stack in trace.slices[uuid])
+    ]
+    assert len(crunching) == 4
+    assert {one["tid"] for one in report["threads"] if one["states_s"]["gil_wait"] > 0.1} <= threads.keys()
+    processes = [track.process for track in trace.tracks.values() if track.HasField("process")]
+    assert [(one.pid, one.process_name) for one in processes] == [
+        (report["processes"][0]["pid"], "gil_threads.py")
+    ]
+
+
+def test_perfetto_cores(formats: dict[str, Any]) -> None:
+    """The lanes of the CPUs hold what computed; the counters' areas are the account's seconds."""
+    report, trace = formats["json"], Trace(formats["pftrace"])
+    (cores,) = (uuid for uuid, track in trace.tracks.items() if track.name == "Cores")
+    lanes = {
+        track.name: trace.slices[uuid]
+        for uuid, track in trace.tracks.items()
+        if track.parent_uuid == cores and track.name.startswith("CPU ")
+    }
+    ran = sum(trace.seconds("thread", name) for name in ("python", "python in a C function", "native"))
+    computed = sum((end - start) / 1e9 for lane in lanes.values() for start, end, *_ in lane)
+    assert computed == pytest.approx(ran, rel=0.1)
+
+    def area(name: str) -> float:
+        series = trace.counters[name]
+        assert [at for at, _ in series] == sorted(at for at, _ in series)
+        return sum(value * (until - at) / 1e9 for (at, value), (until, _) in pairwise(series))
+
+    waited = trace.seconds("thread", "gil wait")
+    assert area("Threads waiting for the GIL") == pytest.approx(waited, rel=0.02)
+    assert area("Cores used") == pytest.approx(ran, rel=0.02)
+    waiters = sum(one["states_s"]["gil_wait"] > 0 for one in report["threads"])
+    assert max(value for _, value in trace.counters["Threads waiting for the GIL"]) <= waiters + 0.001
+    others = area("CPUs of other programs (average of the run)")
+    assert others == pytest.approx(report["cpus"]["others_used"] * report["wall_s"], abs=0.01)
+
+
+def test_perfetto_of_hostile_names(allcores: str, tmp_path: Path) -> None:
+    """A name's bytes stay inside its string: the file parses, and each string is valid UTF-8."""
+    script = tmp_path / 'odd \u202e\x1b[31m"; name.py'
+    script.write_text("sum(range(5_000_000))")
+    subprocess.run([allcores, "why", "-q", "-o", tmp_path / "odd.pftrace", script], check=True, timeout=60)
+    trace = Trace((tmp_path / "odd.pftrace").read_bytes())
+    assert [one.process.process_name for one in trace.tracks.values() if one.HasField("process")] == [
+        script.name
+    ]

@@ -15,7 +15,7 @@ static const struct option options[AC_OPT_COUNT] = {
     [AC_OPT_DURATION] = {'d', "--duration", "TIME", "stop watching after TIME (10, 500ms, 2m)"},
     [AC_OPT_RATE] = {'r', "--rate", "RATE", "samples per second: 200 by default, 1 to 20khz"},
     [AC_OPT_OUTPUT] = {'o', "--output", "FILE",
-                       "write FILE too: .html .json .allcores .folded .gecko.json .speedscope.json"},
+                       "write FILE too: .html .json .allcores .pftrace .folded .gecko.json .speedscope.json"},
     [AC_OPT_QUIET] = {'q', "--quiet", NULL, "no report on the terminal"},
     [AC_OPT_JSON] = {0, "--json", NULL, "the report as JSON on stdout"},
     [AC_OPT_FAIL_UNDER] = {0, "--fail-under", "CORES", "exit 1 when fewer cores than that were used"},

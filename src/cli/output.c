@@ -39,6 +39,12 @@ static int write_speedscope(const struct ac_settings *settings, const struct ac_
     return ac_report_speedscope(profile, buf);
 }
 
+static int write_pftrace(const struct ac_settings *settings, const struct ac_profile *profile,
+                         const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
+    (void)settings;
+    return ac_report_pftrace(profile, diagnosis, buf);
+}
+
 static int write_folded(const struct ac_settings *settings, const struct ac_profile *profile,
                         const struct ac_diagnosis *diagnosis, struct ac_buf *buf) {
     (void)settings;
@@ -62,6 +68,7 @@ static const struct {
     {".gecko.json", write_gecko},
     {".json", write_json},
     {".html", write_html},
+    {".pftrace", write_pftrace},
     {".folded", write_folded},
     {".allcores", write_recording},
 };
@@ -114,8 +121,8 @@ int ac_outputs_check(const struct ac_settings *settings) {
     for (size_t i = 0; i < settings->output_count; i++) {
         const char *path = settings->outputs[i];
         if (!writer_of(path)) {
-            ac_fail("-o %s: the suffix picks the format: .json, .speedscope.json, .gecko.json, .folded, "
-                    ".html or .allcores",
+            ac_fail("-o %s: the suffix picks the format: .html, .json, .allcores, .pftrace, .folded, "
+                    ".gecko.json or .speedscope.json",
                     path);
             return -EINVAL;
         }

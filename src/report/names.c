@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "verdict/evidence.h"
+
 const char *const ac_limit_words[AC_LIMIT_BITS] = {
     "some processes could not be read for lack of rights: no GIL and no stacks there. Run as their user with "
     "/proc/sys/kernel/yama/ptrace_scope at 0, with sudo, or in Docker with --cap-add SYS_PTRACE",
@@ -24,6 +26,22 @@ const char *const ac_limit_names[AC_LIMIT_BITS] = {
     "unknown_python",    "threads_merged",  "stacks_merged",    "timeline_coarse",
     "run_delay_bounded", "other_namespace", "processes_missed",
 };
+
+const char *const ac_state_words[AC_STATE_COUNT] = {"python", "gil wait", "native", "no cpu", "i/o",
+                                                    "disk",   "lock",     "sleep",  "other",  "unknown"};
+
+void ac_put_program(struct ac_buf *buf, const struct ac_profile *profile, const ac_str *argv, size_t argc) {
+    const char *name = argc ? ac_base_name(ac_profile_text(profile, argv[0])) : "";
+    for (size_t i = 1; i < argc && strncmp(name, "python", 6) == 0; i++) {
+        const char *word = ac_profile_text(profile, argv[i]);
+        if (*word != '-') {
+            bool code = strcmp(ac_profile_text(profile, argv[i - 1]), "-c") == 0;
+            name = code ? "python -c" : ac_base_name(word);
+            break;
+        }
+    }
+    ac_buf_str(buf, *name ? name : "a program");
+}
 
 const char *ac_short_path(const char *path) {
     const char *last = strrchr(path, '/');

@@ -1,4 +1,5 @@
-/* report.h - writers: a profile and its diagnosis as text, JSON, gecko, speedscope, folded or a recording.
+/* report.h - writers: a profile and its diagnosis as text, JSON, gecko, speedscope, folded,
+ * Perfetto trace or a recording.
  *
  * Each writer appends to a buffer; the command decides where the bytes go. Nothing here reads a process or a
  * file; the only reader is the recording's, which treats its input as hostile.
@@ -24,6 +25,8 @@ int ac_report_json(const struct ac_profile *profile, const struct ac_diagnosis *
 int ac_report_dump_json(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_gecko(const struct ac_profile *profile, struct ac_buf *buf);
 int ac_report_speedscope(const struct ac_profile *profile, struct ac_buf *buf);
+int ac_report_pftrace(const struct ac_profile *profile, const struct ac_diagnosis *diagnosis,
+                      struct ac_buf *buf);
 /* A page that stands by itself. Arguments and whole paths may be private: only when asked for. */
 struct ac_html_options {
     bool with_args, full_paths;

@@ -14,8 +14,6 @@ struct text {
     struct ac_buf *buf;
 };
 
-static const char *const labels[AC_STATE_COUNT] = {"python", "gil wait", "native", "no cpu", "i/o",
-                                                   "disk",   "lock",     "sleep",  "other",  "unknown"};
 /* 256-colour codes near the Okabe-Ito palette: apart for colour-blind eyes too. */
 static const int colors[AC_STATE_COUNT] = {36, 208, 32, 160, 74, 136, 175, 245, 245, 245};
 
@@ -199,7 +197,7 @@ static void put_culprit(struct text *t, int state, size_t room) {
 
 static void state_row(struct text *t, int state, double seconds, double share) {
     int cells = ac_max(5, ac_min(36, t->style->width - 66));
-    ac_buf_printf(t->buf, "    %-9s ", labels[state]);
+    ac_buf_printf(t->buf, "    %-9s ", ac_state_words[state]);
     bar(t, share, cells, colors[state]);
     ac_buf_printf(t->buf, " %8.1f s ", seconds);
     if (share < 0.005) {
