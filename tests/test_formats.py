@@ -242,6 +242,4 @@ def test_perfetto_of_hostile_names(allcores: str, tmp_path: Path) -> None:
     script.write_text("sum(range(5_000_000))")
     subprocess.run([allcores, "why", "-q", "-o", tmp_path / "odd.pftrace", script], check=True, timeout=60)
     trace = Trace((tmp_path / "odd.pftrace").read_bytes())
-    assert [one.process.process_name for one in trace.tracks.values() if one.HasField("process")] == [
-        script.name
-    ]
+    assert script.name in [one.process.process_name for one in trace.tracks.values()]
