@@ -19,6 +19,9 @@ static void tell(const struct ac_profile *profile) {
         ac_report_text(profile, diagnosis, &style, &buf);
         ac_report_json(profile, diagnosis, &buf);
         ac_report_pftrace(profile, diagnosis, &buf);
+        const struct ac_run run = {"run", profile, diagnosis};
+        ac_compare_text((struct ac_run[]){run, run}, &buf);
+        ac_compare_json((struct ac_run[]){run, run}, &buf);
     }
     ac_report_gecko(profile, &buf);
     ac_report_speedscope(profile, &buf);

@@ -1,5 +1,6 @@
-/* cmd_show.c - allcores show: a recording told again, or exported. */
+/* cmd_show.c - allcores show: a recording told again, or exported, or two compared. */
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "os/os.h"
@@ -24,11 +25,81 @@ static int read_recording(const char *path, struct ac_profile **ret) {
     return err;
 }
 
+/* --- two recordings */
+
+static int check_compared(const struct ac_settings *settings) {
+    for (size_t i = 0; i < settings->output_count; i++) {
+        const char *path = settings->outputs[i];
+        const char *dot = strrchr(path, '.');
+        if (!dot || strcmp(dot, ".json") != 0 || strstr(path, ".gecko.json") ||
+            strstr(path, ".speedscope.json")) {
+            return ac_fail("-o %s: two recordings are compared as text or as .json", path);
+        }
+    }
+    return ac_outputs_check(settings) ? AC_EXIT_ERROR : 0;
+}
+
+static int write_compared(const struct ac_settings *settings, const struct ac_run runs[2]) {
+    struct ac_buf json = {0};
+    int err = ac_compare_json(runs, &json);
+    int code = err ? ac_fail("cannot compare: %s", strerror(-err)) : 0;
+    if (!err && settings->json) {
+        err = ac_print(STDOUT_FILENO, &json);
+        code = err ? ac_fail("the JSON could not be written to stdout: %s", strerror(-err)) : code;
+    }
+    for (size_t i = 0; code == 0 && i < settings->output_count; i++) {
+        err = ac_file_write(settings->outputs[i], json.data, json.len);
+        code = err ? ac_fail("-o %s: not written: %s", settings->outputs[i], strerror(-err)) : 0;
+    }
+    ac_buf_free(&json);
+    return code;
+}
+
+static int tell_compared(const struct ac_settings *settings, const struct ac_run runs[2]) {
+    struct ac_buf text = {0};
+    int code = 0;
+    if (!settings->json && !settings->quiet) {
+        int err = ac_compare_text(runs, &text);
+        code = err ? ac_fail("cannot compare: %s", strerror(-err)) : 0;
+        code = !err && ac_print(STDERR_FILENO, &text) ? AC_EXIT_ERROR : code;
+        ac_buf_free(&text);
+    }
+    bool written = settings->json || settings->output_count;
+    int failed = written ? write_compared(settings, runs) : 0;
+    return failed ? failed : code;
+}
+
+static int compare(const struct ac_settings *settings) {
+    struct ac_profile *profiles[2] = {NULL, NULL};
+    struct ac_diagnosis *diagnoses[2] = {NULL, NULL};
+    struct ac_run runs[2];
+    int code = check_compared(settings);
+    for (int i = 0; i < 2 && code == 0; i++) {
+        int err = read_recording(settings->rest[i], &profiles[i]);
+        code = err ? explain(settings->rest[i], err) : 0;
+        if (code == 0) {
+            err = ac_diagnose(profiles[i], NULL, NULL, &diagnoses[i]);
+            code = err ? ac_fail("cannot diagnose: %s", strerror(-err)) : 0;
+        }
+        runs[i] = (struct ac_run){settings->rest[i], profiles[i], diagnoses[i]};
+    }
+    code = code ? code : tell_compared(settings, runs);
+    for (int i = 0; i < 2; i++) {
+        ac_diagnosis_free(diagnoses[i]);
+        ac_profile_free(profiles[i]);
+    }
+    return code;
+}
+
 static int run(const struct ac_settings *settings) {
     struct ac_profile *profile = NULL;
     struct ac_sources *sources = NULL;
+    if (settings->rest_count == 2) {
+        return compare(settings);
+    }
     if (settings->rest_count != 1) {
-        return ac_fail("show takes one recording: allcores show run.allcores");
+        return ac_fail(
+            "show takes one recording, or two to compare: allcores show before.allcores after.allcores");
     }
     if (ac_outputs_check(settings)) {
         return AC_EXIT_ERROR;
@@ -48,10 +119,12 @@ static int run(const struct ac_settings *settings) {
 
 const struct ac_command ac_cmd_show = {
     .name = "show",
-    .summary = "Tell a recording again, or export it",
-    .usage = "allcores show [options] FILE.allcores",
+    .summary = "Tell a recording again, export it, or compare two",
+    .usage = "allcores show [options] FILE.allcores\n"
+             "       allcores show [options] BEFORE.allcores AFTER.allcores",
     .details = "  allcores show run.allcores\n"
-               "  allcores show run.allcores -q -o run.speedscope.json\n",
+               "  allcores show run.allcores -q -o run.speedscope.json\n"
+               "  allcores show before.allcores after.allcores -o change.json\n",
     .options = AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) |
                AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS),
     .run = run,

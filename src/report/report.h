@@ -55,6 +55,15 @@ int ac_report_html_runs(const struct ac_html_head *head, const struct ac_html_ru
                         const struct ac_html_options *options, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
 
+/* Two runs side by side, the earlier one first: what changed. */
+struct ac_run {
+    const char *name; /* of the recording */
+    const struct ac_profile *profile;
+    const struct ac_diagnosis *diagnosis;
+};
+int ac_compare_text(const struct ac_run runs[2], struct ac_buf *buf);
+int ac_compare_json(const struct ac_run runs[2], struct ac_buf *buf);
+
 /* .allcores: magic, version, zlib-compressed tables. Reading checks every length and index
  * (ac_profile_valid): -EINVAL not a recording or damaged, -ENOTSUP a newer version, -EFBIG over the caps. */
 int ac_recording_write(const struct ac_profile *profile, struct ac_buf *buf);

@@ -1,0 +1,312 @@
+/* compare.c - two runs side by side: what changed, as text and as JSON. Pure: two profiles and what they were
+ * diagnosed as go in. docs/compare.schema.json describes the JSON. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names.h"
+#include "verdict/evidence.h"
+
+#define NOISE         0.05 /* one run of each does not tell a smaller difference of the wall time */
+#define MAX_FUNCTIONS 50   /* in JSON */
+#define MAX_TOLD      6    /* in text */
+#define MAX_NOTES     8
+
+/* --- notes: why not to take a difference at its word */
+
+struct note {
+    const char *id, *text;
+};
+
+/* How many times as fast; 0 not known. */
+static double ratio_of(double before, double after) {
+    return before > 0 && after > 0 ? before / after : 0;
+}
+
+static bool same_program(const struct ac_run runs[2]) {
+    struct ac_buf names[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        const struct ac_profile *p = runs[i].profile;
+        ac_put_program(&names[i], p, p->argv, ac_min(p->argc, AC_COUNT(p->argv)));
+    }
+    bool same = strcmp(ac_buf_text(&names[0]), ac_buf_text(&names[1])) == 0;
+    ac_buf_free(&names[0]);
+    ac_buf_free(&names[1]);
+    return same;
+}
+
+static bool failed(const struct ac_profile *p) {
+    return p->launched && (p->exit_code > 0 || p->exit_signal > 0);
+}
+
+static size_t notes_of(const struct ac_run runs[2], struct note notes[MAX_NOTES]) {
+    const struct ac_evidence *a = runs[0].diagnosis->evidence;
+    const struct ac_evidence *b = runs[1].diagnosis->evidence;
+    double ratio = ratio_of(a->wall_s, b->wall_s);
+    size_t n = 0;
+    if (!same_program(runs)) {
+        notes[n++] = (struct note){"different_programs", "the two recordings are of different programs"};
+    }
+    if (!runs[0].profile->launched || !runs[1].profile->launched) {
+        notes[n++] = (struct note){"attached", "a running program was watched: the wall times are how long, "
+                                               "not how fast; compare the shares"};
+    } else if (ratio > 1 - NOISE && ratio < 1 + NOISE) {
+        notes[n++] = (struct note){"within_noise", "the wall times differ by less than 5 %: one run of each "
+                                                   "does not tell that from noise"};
+    }
+    if (fabs(a->usable - b->usable) > 0.01) {
+        notes[n++] = (struct note){"different_cpus", "the runs could use different numbers of CPUs"};
+    }
+    if (a->others >= 0 && b->others >= 0 && fabs(a->others - b->others) >= 0.3) {
+        notes[n++] =
+            (struct note){"others", "other programs used the CPUs more in one run than in the other"};
+    }
+    if (failed(runs[0].profile) || failed(runs[1].profile)) {
+        notes[n++] = (struct note){"failed", "a program failed: it may not have done all its work"};
+    }
+    return n;
+}
+
+/* --- functions: thread-seconds by leaf function and state, in both runs */
+
+struct row {
+    const char *function, *file;
+    uint8_t state;
+    int64_t ns[2];
+};
+
+struct rows {
+    struct row *items;
+    size_t count, cap;
+    struct ac_map at;
+};
+
+static int64_t change_of(const struct row *row) {
+    int64_t change = row->ns[1] - row->ns[0];
+    return change < 0 ? -change : change;
+}
+
+static int by_change(const void *a, const void *b) {
+    int64_t x = change_of(a);
+    int64_t y = change_of(b);
+    return (x < y) - (x > y);
+}
+
+/* Files by their last two parts: the two runs may be of two checkouts. */
+static int add_cell(struct rows *rows, const struct ac_profile *p, const struct ac_cell *cell, int side) {
+    const struct ac_func *func = &p->funcs[p->frames[p->nodes[cell->node].frame].func];
+    const char *name = ac_profile_text(p, func->name);
+    const char *file = ac_short_path(ac_profile_text(p, func->file));
+    uint64_t key = ac_hash_mix(ac_hash_bytes(name, strlen(name)), ac_hash_bytes(file, strlen(file)));
+    uint32_t slot;
+    key = ac_hash_mix(key, cell->state);
+    if (!ac_map_get(&rows->at, key, &slot)) {
+        slot = (uint32_t)rows->count;
+        int err = ac_grow(&rows->items, &rows->cap, rows->count + 1, sizeof(*rows->items));
+        err = err ? err : ac_map_put(&rows->at, key, slot);
+        if (err) {
+            return err;
+        }
+        rows->items[rows->count++] = (struct row){.function = name, .file = file, .state = cell->state};
+    }
+    rows->items[slot].ns[side] += cell->ns;
+    return 0;
+}
+
+static void rows_free(struct rows *rows) {
+    ac_free(rows->items);
+    ac_map_free(&rows->at);
+}
+
+static int rows_new(const struct ac_run runs[2], struct rows *rows) {
+    int err = 0;
+    for (int side = 0; side < 2; side++) {
+        const struct ac_profile *p = runs[side].profile;
+        for (size_t i = 0; !err && i < p->cell_count; i++) {
+            err = p->cells[i].node ? add_cell(rows, p, &p->cells[i], side) : 0;
+        }
+    }
+    if (!err && rows->count) {
+        qsort(rows->items, rows->count, sizeof(*rows->items), by_change);
+    }
+    return err;
+}
+
+/* --- text */
+
+static void put_safe(struct ac_buf *buf, const char *text) {
+    ac_buf_escaped(buf, text, strlen(text));
+}
+
+static void put_verdict(const struct ac_run *run, const char *label, struct ac_buf *buf) {
+    const struct ac_verdict *v = &run->diagnosis->main;
+    ac_buf_printf(buf, "  %-7s ", label);
+    put_safe(buf, run->name);
+    ac_buf_str(buf, "\n          ");
+    put_safe(buf, v->sentence);
+    ac_buf_printf(buf, " (%s, %s)\n", v->id, ac_confidence_names[v->confidence]);
+}
+
+static void put_headline(const struct ac_run runs[2], struct ac_buf *buf) {
+    double before = runs[0].diagnosis->evidence->wall_s;
+    double after = runs[1].diagnosis->evidence->wall_s;
+    double ratio = ratio_of(before, after);
+    bool launched = runs[0].profile->launched && runs[1].profile->launched;
+    if (!launched || !same_program(runs) || ratio <= 0) {
+        ac_buf_str(buf, "\n  Two runs side by side");
+    } else if (ratio > 1 - NOISE && ratio < 1 + NOISE) {
+        ac_buf_str(buf, "\n  As fast as before");
+    } else {
+        ac_buf_printf(buf, "\n  %.2f times as fast", ratio);
+    }
+    ac_buf_printf(buf, ": %.2f s before, %.2f s after\n\n", before, after);
+}
+
+static void put_figure(struct ac_buf *buf, const char *label, double before, double after, const char *unit) {
+    ac_buf_printf(buf, "  %-12s %9.2f %-5s %9.2f %-5s", label, before, unit, after, unit);
+    if (before >= 0.1) { /* of next to nothing a share says nothing */
+        ac_buf_printf(buf, " %+6.0f %%", 100 * (after - before) / before);
+    }
+    ac_buf_str(buf, "\n");
+}
+
+static void put_figures(const struct ac_run runs[2], struct ac_buf *buf) {
+    const struct ac_evidence *a = runs[0].diagnosis->evidence;
+    const struct ac_evidence *b = runs[1].diagnosis->evidence;
+    int64_t ns[2][AC_STATE_COUNT];
+    ac_profile_states(runs[0].profile, ns[0]);
+    ac_profile_states(runs[1].profile, ns[1]);
+    ac_buf_printf(buf, "\n  %-12s %9s       %9s\n", "", "before", "after");
+    put_figure(buf, "wall", a->wall_s, b->wall_s, "s");
+    put_figure(buf, "CPU", a->cpu_s, b->cpu_s, "s");
+    put_figure(buf, "cores used", a->used, b->used, "");
+    ac_buf_str(buf, "\n  Thread-seconds by state\n");
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        double before = (double)ns[0][s] / 1e9;
+        double after = (double)ns[1][s] / 1e9;
+        if (ac_max(before, after) >= 0.05) {
+            put_figure(buf, ac_state_words[s], before, after, "s");
+        }
+    }
+}
+
+static void put_functions(const struct rows *rows, struct ac_buf *buf) {
+    for (size_t i = 0; i < rows->count && i < MAX_TOLD; i++) {
+        const struct row *row = &rows->items[i];
+        if (change_of(row) < AC_NS_PER_S / 20) {
+            break;
+        }
+        ac_buf_str(buf, i ? "" : "\n  Functions whose thread-seconds changed most\n");
+        ac_buf_printf(buf, "  %-12s %9.2f s     %9.2f s      ", ac_state_words[row->state],
+                      (double)row->ns[0] / 1e9, (double)row->ns[1] / 1e9);
+        put_safe(buf, row->function);
+        ac_buf_str(buf, "  ");
+        put_safe(buf, row->file);
+        ac_buf_str(buf, "\n");
+    }
+}
+
+int ac_compare_text(const struct ac_run runs[2], struct ac_buf *buf) {
+    struct note notes[MAX_NOTES];
+    struct rows rows = {0};
+    int err = rows_new(runs, &rows);
+    if (!err) {
+        put_headline(runs, buf);
+        put_verdict(&runs[0], "before", buf);
+        put_verdict(&runs[1], "after", buf);
+        put_figures(runs, buf);
+        put_functions(&rows, buf);
+        size_t count = notes_of(runs, notes);
+        for (size_t i = 0; i < count; i++) {
+            ac_buf_printf(buf, "%s  Note: %s\n", i ? "" : "\n", notes[i].text);
+        }
+        ac_buf_str(buf, "\n");
+    }
+    rows_free(&rows);
+    return err ? err : buf->err;
+}
+
+/* --- JSON */
+
+static json_t *seconds(int64_t ns) {
+    return json_real((double)ns / 1e9);
+}
+
+static json_t *states_of(const struct ac_profile *p) {
+    int64_t ns[AC_STATE_COUNT];
+    json_t *o = json_object();
+    bool ok = true;
+    ac_profile_states(p, ns);
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        ok = ok && ac_json_set(o, ac_state_names[s], seconds(ns[s]));
+    }
+    return ok ? o : (json_decref(o), NULL);
+}
+
+static json_t *verdict_of(const struct ac_verdict *v) {
+    json_t *o = json_object();
+    bool ok = ac_json_set(o, "id", json_string(v->id)) &&
+              ac_json_set(o, "confidence", json_string(ac_confidence_names[v->confidence])) &&
+              ac_json_set(o, "sentence", ac_json_text(v->sentence));
+    return ok ? o : (json_decref(o), NULL);
+}
+
+static json_t *run_of(const struct ac_run *run) {
+    const struct ac_profile *p = run->profile;
+    const struct ac_evidence *e = run->diagnosis->evidence;
+    struct ac_buf program = {0};
+    ac_put_program(&program, p, p->argv, ac_min(p->argc, AC_COUNT(p->argv)));
+    json_t *o = json_object();
+    bool ok = !program.err && ac_json_set(o, "recording", ac_json_text(run->name)) &&
+              ac_json_set(o, "program", ac_json_text(ac_buf_text(&program))) &&
+              ac_json_set(o, "verdict", verdict_of(&run->diagnosis->main)) &&
+              ac_json_set(o, "wall_s", json_real(e->wall_s)) &&
+              ac_json_set(o, "cpu_s", json_real(e->cpu_s)) &&
+              ac_json_set(o, "cpus_used", json_real(e->used)) &&
+              ac_json_set(o, "cpus_usable", json_real(e->usable)) && ac_json_set(o, "states_s", states_of(p));
+    ac_buf_free(&program);
+    return ok ? o : (json_decref(o), NULL);
+}
+
+static json_t *functions_of(const struct rows *rows) {
+    json_t *list = json_array();
+    bool ok = true;
+    for (size_t i = 0; ok && i < rows->count && i < MAX_FUNCTIONS; i++) {
+        const struct row *row = &rows->items[i];
+        json_t *o = json_object();
+        ok = ac_json_set(o, "function", ac_json_text(row->function)) &&
+             ac_json_set(o, "file", ac_json_text(row->file)) &&
+             ac_json_set(o, "state", json_string(ac_state_names[row->state])) &&
+             ac_json_set(o, "before_s", seconds(row->ns[0])) &&
+             ac_json_set(o, "after_s", seconds(row->ns[1]));
+        ok = json_array_append_new(list, o) == 0 && ok;
+    }
+    return ok ? list : (json_decref(list), NULL);
+}
+
+static json_t *json_notes(const struct ac_run runs[2]) {
+    struct note notes[MAX_NOTES];
+    size_t count = notes_of(runs, notes);
+    json_t *list = json_array();
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        json_t *o = json_object();
+        ok = ac_json_set(o, "id", json_string(notes[i].id)) &&
+             ac_json_set(o, "text", json_string(notes[i].text));
+        ok = json_array_append_new(list, o) == 0 && ok;
+    }
+    return ok ? list : (json_decref(list), NULL);
+}
+
+int ac_compare_json(const struct ac_run runs[2], struct ac_buf *buf) {
+    struct rows rows = {0};
+    double ratio = ratio_of(runs[0].diagnosis->evidence->wall_s, runs[1].diagnosis->evidence->wall_s);
+    int err = rows_new(runs, &rows);
+    json_t *o = json_object();
+    bool ok = !err && ac_json_set(o, "schema", json_string("allcores-compare-1")) &&
+              ac_json_set(o, "before", run_of(&runs[0])) && ac_json_set(o, "after", run_of(&runs[1])) &&
+              ac_json_set(o, "speedup", ratio > 0 ? json_real(ratio) : json_null()) &&
+              ac_json_set(o, "functions", functions_of(&rows)) && ac_json_set(o, "notes", json_notes(runs));
+    rows_free(&rows);
+    return ac_json_write(o, ok, buf);
+}
