@@ -23,16 +23,13 @@ static double ratio_of(double before, double after) {
     return before > 0 && after > 0 ? before / after : 0;
 }
 
+static const char *program_of(const struct ac_run *run) {
+    const struct ac_profile *p = run->profile;
+    return ac_program_name(p, p->argv, ac_min((size_t)p->argc, AC_COUNT(p->argv)));
+}
+
 static bool same_program(const struct ac_run runs[2]) {
-    struct ac_buf names[2] = {{0}, {0}};
-    for (int i = 0; i < 2; i++) {
-        const struct ac_profile *p = runs[i].profile;
-        ac_put_program(&names[i], p, p->argv, ac_min(p->argc, AC_COUNT(p->argv)));
-    }
-    bool same = strcmp(ac_buf_text(&names[0]), ac_buf_text(&names[1])) == 0;
-    ac_buf_free(&names[0]);
-    ac_buf_free(&names[1]);
-    return same;
+    return strcmp(program_of(&runs[0]), program_of(&runs[1])) == 0;
 }
 
 static bool failed(const struct ac_profile *p) {
@@ -254,17 +251,14 @@ static json_t *verdict_of(const struct ac_verdict *v) {
 static json_t *run_of(const struct ac_run *run) {
     const struct ac_profile *p = run->profile;
     const struct ac_evidence *e = run->diagnosis->evidence;
-    struct ac_buf program = {0};
-    ac_put_program(&program, p, p->argv, ac_min(p->argc, AC_COUNT(p->argv)));
     json_t *o = json_object();
-    bool ok = !program.err && ac_json_set(o, "recording", ac_json_text(run->name)) &&
-              ac_json_set(o, "program", ac_json_text(ac_buf_text(&program))) &&
+    bool ok = ac_json_set(o, "recording", ac_json_text(run->name)) &&
+              ac_json_set(o, "program", ac_json_text(program_of(run))) &&
               ac_json_set(o, "verdict", verdict_of(&run->diagnosis->main)) &&
               ac_json_set(o, "wall_s", json_real(e->wall_s)) &&
               ac_json_set(o, "cpu_s", json_real(e->cpu_s)) &&
               ac_json_set(o, "cpus_used", json_real(e->used)) &&
               ac_json_set(o, "cpus_usable", json_real(e->usable)) && ac_json_set(o, "states_s", states_of(p));
-    ac_buf_free(&program);
     return ok ? o : (json_decref(o), NULL);
 }
 

@@ -30,7 +30,7 @@ const char *const ac_limit_names[AC_LIMIT_BITS] = {
 const char *const ac_state_words[AC_STATE_COUNT] = {"python", "gil wait", "native", "no cpu", "i/o",
                                                     "disk",   "lock",     "sleep",  "other",  "unknown"};
 
-void ac_put_program(struct ac_buf *buf, const struct ac_profile *profile, const ac_str *argv, size_t argc) {
+const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc) {
     const char *name = argc ? ac_base_name(ac_profile_text(profile, argv[0])) : "";
     for (size_t i = 1; i < argc && strncmp(name, "python", 6) == 0; i++) {
         const char *word = ac_profile_text(profile, argv[i]);
@@ -40,7 +40,7 @@ void ac_put_program(struct ac_buf *buf, const struct ac_profile *profile, const 
             break;
         }
     }
-    ac_buf_str(buf, *name ? name : "a program");
+    return *name ? name : "a program";
 }
 
 const char *ac_short_path(const char *path) {

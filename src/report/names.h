@@ -16,7 +16,7 @@ extern const char *const ac_limit_names[AC_LIMIT_BITS];
 extern const char *const ac_state_words[AC_STATE_COUNT];
 
 /* What was run, without its arguments: "app.py", "python -c", "pytest". Not escaped. */
-void ac_put_program(struct ac_buf *buf, const struct ac_profile *profile, const ac_str *argv, size_t argc);
+const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc);
 /* The last two parts of a path. */
 const char *ac_short_path(const char *path);
 void ac_put_thousands(struct ac_buf *buf, int64_t number); /* 12,960 */

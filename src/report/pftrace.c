@@ -124,7 +124,7 @@ static void begin_event(struct trace *t, enum track kind, uint32_t index, uint64
 
 static void put_event(struct trace *t, int64_t ns) {
     ac_pb_uint(&t->packet, PACKET_TIMESTAMP, (uint64_t)ns);
-    if (t->interned.len) {
+    if (t->interned.len || t->interned.err) {
         ac_pb_message(&t->packet, PACKET_INTERNED, &t->interned);
     }
     ac_pb_message(&t->packet, PACKET_EVENT, &t->message);
@@ -219,14 +219,11 @@ static uint64_t intern_stack(struct trace *t, uint32_t leaf) {
 
 static void put_process(struct trace *t, uint32_t index) {
     const struct ac_process *process = &t->p->processes[index];
-    struct ac_buf name = {0};
-    ac_put_program(&name, t->p, process->argv, ac_min(process->argc, AC_COUNT(process->argv)));
+    size_t argc = ac_min((size_t)process->argc, AC_COUNT(process->argv));
     ac_pb_uint(&t->part, PROCESS_PID, (uint64_t)process->pid);
-    ac_pb_text(&t->part, PROCESS_NAME, ac_buf_text(&name));
+    ac_pb_text(&t->part, PROCESS_NAME, ac_program_name(t->p, process->argv, argc));
     ac_pb_message(&t->message, TRACK_PROCESS, &t->part);
     put_track(t, TRACK_OF_PROCESS, index);
-    keep_error(t, name.err);
-    ac_buf_free(&name);
 }
 
 static void put_thread_name(const struct trace *t, uint32_t index, struct ac_buf *name) {
