@@ -34,7 +34,7 @@ struct ac_race_contender {
     struct ac_race_run median; /* each figure's own median */
     double speedup;            /* sequential's median wall time over its own; 0 not known */
     char *reason;              /* why it took what it took: one short line; NULL with an error */
-    /* Of the run nearest to the median: the work alone, its beginning at time 0. */
+    /* Of the fastest run: the work alone, its beginning at time 0. */
     struct ac_profile *profile;
     struct ac_diagnosis *diagnosis;
     struct ac_profile *whole; /* the run with the interpreter's start and end; owns the names in profile */

@@ -23,6 +23,10 @@ struct ac_settings {
     size_t output_count;
     const char *python;
     bool module, quiet, json, no_children, with_args, full_paths, help;
+    int64_t items, runs; /* of a race; 0: not said */
+    double timeout_s;    /* 0: not said */
+    const char *expression;
+    bool lines, waiting, quick, markdown;
     char **rest; /* what is left of argv: the script and its arguments, files to show */
     int rest_count;
     bool dashes; /* the rest came after "--" */
@@ -41,6 +45,14 @@ enum ac_option_id {
     AC_OPT_FULL_PATHS,
     AC_OPT_PYTHON,
     AC_OPT_MODULE,
+    AC_OPT_ITEMS,
+    AC_OPT_EXPRESSION,
+    AC_OPT_LINES,
+    AC_OPT_WAITING,
+    AC_OPT_QUICK,
+    AC_OPT_RUNS,
+    AC_OPT_TIMEOUT,
+    AC_OPT_MARKDOWN,
     AC_OPT_HELP,
     AC_OPT_COUNT
 };
@@ -55,7 +67,7 @@ struct ac_command {
     bool program;        /* what follows the options is a program and its own arguments */
     int (*run)(const struct ac_settings *settings); /* returns the exit code */
 };
-extern const struct ac_command ac_cmd_why, ac_cmd_dump, ac_cmd_cpus, ac_cmd_show, ac_cmd_explain;
+extern const struct ac_command ac_cmd_why, ac_cmd_dump, ac_cmd_cpus, ac_cmd_show, ac_cmd_race, ac_cmd_explain;
 
 /* --- options.c */
 /* Parse argv[1..] for a command. 0, or -EINVAL after one line on stderr. */

@@ -6,8 +6,8 @@
 
 #include "cli/cli.h"
 
-static const struct ac_command *const commands[] = {&ac_cmd_why, &ac_cmd_explain, &ac_cmd_dump, &ac_cmd_cpus,
-                                                    &ac_cmd_show};
+static const struct ac_command *const commands[] = {&ac_cmd_why,  &ac_cmd_explain, &ac_cmd_race,
+                                                    &ac_cmd_dump, &ac_cmd_cpus,    &ac_cmd_show};
 
 static int print_text(struct ac_buf *buf) {
     int err = ac_print(STDOUT_FILENO, buf);

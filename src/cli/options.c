@@ -24,6 +24,15 @@ static const struct option options[AC_OPT_COUNT] = {
     [AC_OPT_FULL_PATHS] = {0, "--full-paths", NULL, "tell whole paths in .html"},
     [AC_OPT_PYTHON] = {0, "--python", "EXE", "the interpreter for a script or -m (python3 by default)"},
     [AC_OPT_MODULE] = {'m', NULL, "MODULE", "run a module as `python -m` does"},
+    [AC_OPT_ITEMS] = {'n', NULL, "N", "call the function with 0, 1, ... N - 1 (8 by default)"},
+    [AC_OPT_EXPRESSION] = {0, "--items", "EXPRESSION", "call it with each value of a Python expression"},
+    [AC_OPT_LINES] = {0, "--stdin", NULL, "call it with each line of stdin"},
+    [AC_OPT_WAITING] = {0, "--io", NULL, "the built-in experiment with waiting instead of computing"},
+    [AC_OPT_QUICK] = {0, "--quick", NULL, "the built-in experiment with chunks of a tenth of a second"},
+    [AC_OPT_RUNS] = {0, "--runs", "N", "run each N times and tell the median (1 by default, at most 100)"},
+    [AC_OPT_TIMEOUT] = {0, "--timeout", "TIME",
+                        "longest time for one run (5m for the first; then ten times what sequential took)"},
+    [AC_OPT_MARKDOWN] = {0, "--markdown", NULL, "a Markdown table on stdout"},
     [AC_OPT_HELP] = {'h', "--help", NULL, "this help"},
 };
 
@@ -100,7 +109,7 @@ static int unknown_option(const struct ac_command *command, const char *text) {
 }
 
 static int bad_value(int id, const char *value, const char *wanted) {
-    ac_fail("%s %s: %s", options[id].name, *value ? value : "''", wanted);
+    ac_fail("%s %s: %s", options[id].name ? options[id].name : "-n", *value ? value : "''", wanted);
     return -EINVAL;
 }
 
@@ -116,6 +125,22 @@ static int set_number(int id, const char *value, struct ac_settings *settings) {
         if (ac_parse_seconds(value, &settings->duration_s) || settings->duration_s <= 0 ||
             settings->duration_s > 1e8) {
             return bad_value(id, value, "a time is a positive number of seconds, or such as 500ms, 2m, 1h");
+        }
+        return 0;
+    case AC_OPT_TIMEOUT:
+        if (ac_parse_seconds(value, &settings->timeout_s) || settings->timeout_s <= 0 ||
+            settings->timeout_s > 1e8) {
+            return bad_value(id, value, "a time is a positive number of seconds, or such as 500ms, 2m, 1h");
+        }
+        return 0;
+    case AC_OPT_ITEMS:
+        if (ac_parse_i64(value, 1, 10000000, &settings->items)) {
+            return bad_value(id, value, "a number of items is 1 to 10000000");
+        }
+        return 0;
+    case AC_OPT_RUNS:
+        if (ac_parse_i64(value, 1, 100, &settings->runs)) {
+            return bad_value(id, value, "a number of runs is 1 to 100");
         }
         return 0;
     case AC_OPT_RATE:
@@ -147,6 +172,11 @@ static int set_option(int id, const char *value, struct ac_settings *settings) {
     case AC_OPT_WITH_ARGS: settings->with_args = true; return 0;
     case AC_OPT_FULL_PATHS: settings->full_paths = true; return 0;
     case AC_OPT_MODULE: settings->module = true; return 0;
+    case AC_OPT_EXPRESSION: settings->expression = value; return 0;
+    case AC_OPT_LINES: settings->lines = true; return 0;
+    case AC_OPT_WAITING: settings->waiting = true; return 0;
+    case AC_OPT_QUICK: settings->quick = true; return 0;
+    case AC_OPT_MARKDOWN: settings->markdown = true; return 0;
     case AC_OPT_HELP: settings->help = true; return 0;
     default: return set_number(id, value, settings);
     }
@@ -168,7 +198,11 @@ static int take_option(const struct ac_command *command, int argc, char **argv, 
     }
     if (option->value && !value) {
         if (*at + 1 >= argc) {
-            ac_fail("%s needs a value: %s", option->name ? option->name : "-m", option->value);
+            ac_fail("%s needs a value: %s",
+                    option->name         ? option->name
+                    : id == AC_OPT_ITEMS ? "-n"
+                                         : "-m",
+                    option->value);
             return -EINVAL;
         }
         value = argv[++*at];

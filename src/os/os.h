@@ -183,6 +183,12 @@ struct ac_child {
 /* Fork a child that waits, then execs argv[0] (a path, or looked up in PATH) with the signal mask and
  * dispositions given, everything else inherited. env untouched. */
 int ac_child_start(char *const argv[], struct ac_child *ret_child);
+/* The same with stdin and both outputs elsewhere, in a process group of its own (the terminal's signals are
+ * ours alone), killed when we die. */
+struct ac_child_place {
+    int in_fd, out_fd;
+};
+int ac_child_start_at(char *const argv[], const struct ac_child_place *place, struct ac_child *ret_child);
 /* Let it go. 0 once exec has worked; -ENOENT, -EACCES, ... when it did not (the child is reaped then). */
 int ac_child_release(struct ac_child *child);
 void ac_child_abandon(struct ac_child *child); /* close the pipes, kill a child that was never released */

@@ -43,6 +43,7 @@ bool ac_pidfd_ended(int pidfd); /* the process is a zombie or gone */
  * can tell, when much memory is being torn down. -EAGAIN: it is not dying; -ESRCH: it is gone. */
 int ac_process_exit_status(pid_t pid, int *ret_status);
 int64_t ac_process_rss(pid_t pid); /* bytes; -1 unknown */
+int64_t ac_process_pss(pid_t pid); /* the same, each shared page divided by who shares it; costs more */
 /* How many processes the kernel has killed since boot because memory ran out, the machine's or a control
  * group's; it counts before it kills. -1 unknown. */
 int64_t ac_oom_kills(void);

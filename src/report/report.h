@@ -53,6 +53,13 @@ struct ac_html_head {
 /* `head` NULL: a single run's report. Runs past the sixteenth are left out. */
 int ac_report_html_runs(const struct ac_html_head *head, const struct ac_html_run *runs, size_t count,
                         const struct ac_html_options *options, struct ac_buf *buf);
+/* A race: for people, as a Markdown table, for programs. */
+struct ac_race;
+int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *style, struct ac_buf *buf);
+int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf);
+int ac_report_race_html(const struct ac_race *race, const struct ac_html_options *options,
+                        struct ac_buf *buf);
+int ac_report_race_json(const struct ac_race *race, struct ac_buf *buf);
 int ac_report_folded(const struct ac_profile *profile, struct ac_buf *buf);
 
 /* Two runs side by side, the earlier one first: what changed. */

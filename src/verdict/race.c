@@ -3,12 +3,24 @@
 
 #include "base/base.h"
 #include "verdict/phases.h"
-#include "verdict/verdict.h"
+#include "verdict/race.h"
+
+void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis) {
+    ac_diagnosis_free(diagnosis);
+    ac_slice_free(slice);
+}
+
+void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profile *whole,
+                            struct ac_profile *slice, struct ac_diagnosis *diagnosis) {
+    ac_race_contender_drop(contender->profile, contender->diagnosis);
+    ac_profile_free(contender->whole);
+    contender->whole = whole;
+    contender->profile = slice;
+    contender->diagnosis = diagnosis;
+}
 
 static void free_contender(struct ac_race_contender *contender) {
-    ac_diagnosis_free(contender->diagnosis);
-    ac_slice_free(contender->profile);
-    ac_profile_free(contender->whole);
+    ac_race_contender_take(contender, NULL, NULL, NULL);
     ac_free(contender->error);
     ac_free(contender->reason);
     ac_free(contender->runs);

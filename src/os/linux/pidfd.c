@@ -80,6 +80,16 @@ int64_t ac_process_rss(pid_t pid) {
     return read && pages >= 0 ? (int64_t)pages * sysconf(_SC_PAGESIZE) : -1;
 }
 
+int64_t ac_process_pss(pid_t pid) {
+    char path[40];
+    char text[2048];
+    long long kib = -1;
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    const char *line = ac__read_small(path, text, sizeof(text)) < 0 ? NULL : strstr(text, "\nPss:");
+    bool read = line && sscanf(line, "\nPss: %lld", &kib) == 1;
+    return read && kib >= 0 ? (int64_t)kib * 1024 : ac_process_rss(pid);
+}
+
 int64_t ac_oom_kills(void) {
     char text[16384];
     const char *line =

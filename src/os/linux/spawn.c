@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,9 +37,23 @@ static void restore_signals(void) {
     }
 }
 
-_Noreturn static void run_child(char *const argv[], int go, int err) {
+/* Its streams, its own process group, and death with us. */
+static void take_place(const struct ac_child_place *place) {
+    for (int fd = 0; fd < 3; fd++) {
+        if (dup2(fd ? place->out_fd : place->in_fd, fd) < 0) {
+            _exit(127);
+        }
+    }
+    setpgid(0, 0);
+    ac_sys.prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+_Noreturn static void run_child(char *const argv[], const struct ac_child_place *place, int go, int err) {
     char byte;
     ssize_t got;
+    if (place) {
+        take_place(place);
+    }
     restore_signals();
     do {
         got = ac_sys.read(go, &byte, 1);
@@ -60,6 +75,10 @@ static void close_pipes(struct ac_child *child) {
 }
 
 int ac_child_start(char *const argv[], struct ac_child *ret_child) {
+    return ac_child_start_at(argv, NULL, ret_child);
+}
+
+int ac_child_start_at(char *const argv[], const struct ac_child_place *place, struct ac_child *ret_child) {
     int go[2];
     int err[2];
     if (ac_sys.pipe2(go, O_CLOEXEC) != 0) {
@@ -76,7 +95,7 @@ int ac_child_start(char *const argv[], struct ac_child *ret_child) {
     if (pid == 0) {
         ac_sys.close(go[1]);
         ac_sys.close(err[0]);
-        run_child(argv, go[0], err[1]);
+        run_child(argv, place, go[0], err[1]);
     }
     ac_sys.close(err[1]);
     struct ac_child child = {.pid = pid, .go_fd = go[1], .hold_fd = go[0], .err_fd = err[0]};

@@ -1,0 +1,29 @@
+/* race.h - the figures of a race and what follows from them: pure functions. */
+#ifndef AC_VERDICT_RACE_H
+#define AC_VERDICT_RACE_H
+
+#include "allcores/race.h"
+#include "verdict/verdict.h"
+
+/* The code that is raced, as profiles know it; file NULL: not known (a function written in C). */
+struct ac_race_code {
+    const char *file;
+    int32_t line;
+};
+
+/* Figures of the work, [from, to) of a whole run, and the slice itself. */
+int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_ns,
+                    const struct ac_race_code *code, struct ac_race_run *ret_run,
+                    struct ac_profile **ret_slice);
+/* The run that the contender is told by; it owns them from now on, and frees what it had. */
+void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profile *whole,
+                            struct ac_profile *slice, struct ac_diagnosis *diagnosis);
+void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis);
+/* Medians, speed-ups, reasons, winner: once all contenders have run. */
+int ac_race_judge(struct ac_race *race);
+
+/* What a segment of the time line was on a CPU for. */
+enum ac_race_use { AC_RACE_IDLE, AC_RACE_COMPUTING, AC_RACE_OVERHEAD };
+enum ac_race_use ac_race_use_of(const struct ac_profile *profile, const struct ac_segment *segment);
+
+#endif

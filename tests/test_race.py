@@ -1,0 +1,264 @@
+"""`allcores race`: the contenders, their figures, and everything that can be wrong with a function."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from conftest import TESTS
+from interpreters import Interpreter, interpreters
+
+APP = """
+import os, sys, threading, time
+
+def square(item):
+    return {"item": item, "square": item * item, "set": {str(item), "b", "c"}}
+
+def noisy(item):
+    print("to stdout", flush=True)
+    os.write(2, b"to stderr")
+    return sys.stdin.read() + str(item)
+
+def fails(item):
+    if item == 3:
+        raise ValueError("three is\\nodd")
+    return item
+
+def interrupted(item):
+    raise KeyboardInterrupt
+
+def leaves(item):
+    sys.exit(3)
+
+def crashes(item):
+    os.kill(os.getpid(), 9)
+
+def where(item):
+    return os.getpid()
+
+def hangs(item):
+    if os.fork() == 0:
+        os.setsid()
+    time.sleep(600)
+
+def two(a, b):
+    return a
+
+async def later(item):
+    return item
+
+def results(item):
+    return threading.Lock()
+
+def line(text):
+    return text.upper()
+
+VALUES = ["x", "y"]
+NUMBER = 3
+class Plain: pass
+local = (lambda: lambda item: item)()
+"""
+
+plain = [one for one in interpreters() if not one.root and one.version >= (3, 8)]
+
+
+class Race:
+    def __init__(self, command: str, directory: Path) -> None:
+        self.command = command
+        self.directory = directory
+        (directory / "app.py").write_text(APP)
+
+    def __call__(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.command, "race", *args],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.directory,
+            **more,
+        )
+
+    def json(self, *args: str, code: int = 0, **more: Any) -> dict[str, Any]:
+        done = self(*args, "--json", **more)
+        assert done.returncode == code, done.stderr
+        race: dict[str, Any] = json.loads(done.stdout)
+        jsonschema.validate(race, json.loads((TESTS.parent / "docs" / "race.schema.json").read_text()))
+        return {**race, **{one["name"]: one for one in race["contenders"]}}
+
+
+@pytest.fixture
+def race(allcores: str, tmp_path: Path) -> Race:
+    return Race(allcores, tmp_path)
+
+
+def ran(race: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in race["contenders"] if not one["left_out"]]
+
+
+@pytest.mark.parametrize("python", plain, ids=lambda one: one.name)
+def test_contenders(race: Race, python: Interpreter) -> None:
+    found = race.json("--python", python.prefix[0], "app.py:square", "-n", "5")
+    names = [one["name"] for one in ran(found)]
+    assert names[:3] == ["sequential", "ThreadPoolExecutor", "ProcessPoolExecutor"]
+    assert ("InterpreterPoolExecutor" in names) == (python.version >= (3, 14))
+    assert all(one["agrees"] and one["error"] is None for one in ran(found)), found
+    assert found["winner"] in names
+    assert found["python"] == f"CPython {python.name.rstrip('t')}.{python.micro}"
+    left_out = {one["name"]: one["error"] for one in found["contenders"] if one["left_out"]}
+    if python.version < (3, 11):
+        assert left_out["allcores.ProcessPoolExecutor"] == "needs Python 3.11"
+
+
+def test_built_in(race: Race) -> None:
+    found = race.json("--quick", "--runs", "2")
+    assert {"sequential", "ThreadPoolExecutor", "ProcessPoolExecutor", "allcores.ProcessPoolExecutor"} <= {
+        one["name"] for one in ran(found)
+    }
+    for one in ran(found):
+        assert one["agrees"] is True
+        assert len(one["runs_s"]) == 2
+        assert one["cpu_s"] > 0.3
+        assert one["peak_bytes"] > 5e6
+        assert one["start_up_s"] < one["wall_s"]
+        assert one["reason"]
+    assert found["ThreadPoolExecutor"]["workers"] == 8
+    assert found["sequential"]["pickling_s"] == 0
+
+
+def test_waiting(race: Race) -> None:
+    found = race.json("--quick", "--io")
+    assert found["winner"] == "ThreadPoolExecutor"
+    assert "waited for 8 items at a time" in found["ThreadPoolExecutor"]["reason"]
+
+
+def test_text_and_files(race: Race) -> None:
+    done = race("app.py:square", "-n", "2", "-o", "r.md", "-o", "r.json", "-o", "r.html")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "ThreadPoolExecutor" in done.stdout
+    assert "computing" in done.stdout
+    assert json.loads((race.directory / "r.json").read_text())["items"] == 2
+    page = (race.directory / "r.html").read_text()
+    assert "ProcessPoolExecutor" in page
+    assert "square over 2 items" in page
+    table = (race.directory / "r.md").read_text()
+    assert table == race("app.py:square", "-n", "2", "--markdown").stdout or table.count("|") > 20
+
+
+def test_items(race: Race) -> None:
+    assert race.json("app:line", "--items", "VALUES")["items"] == 2
+    assert race.json("app.py:line", "--stdin", input="a\nb\nc\n")["items"] == 3
+
+
+def test_prints_and_reads_nothing_of_ours(race: Race) -> None:
+    done = race("app.py:noisy", "-n", "2", input="secret")
+    assert done.returncode == 0
+    assert "to std" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["app.py:sqare"], "app.py has no function sqare; did you mean square?"),
+        (["app.py"], "which function of app.py? app.py:NAME; it has square, noisy"),
+        (["none.py:f"], "none.py: no such file"),
+        (["none:f"], "no module none here"),
+        (["broken.py:f"], "broken.py:2: "),
+        (["needs.py:f"], "needs.py imports not_there: it is not installed for"),
+        (["exits.py:f"], "exits.py called sys.exit() while it was imported"),
+        (["app.py:two"], "two(a, b) cannot be called so"),
+        (["app.py:later"], "later is a coroutine function"),
+        (["app.py:NUMBER"], "app.py:NUMBER is no function but of type int"),
+        (["app.py:square", "--items", "1 +"], "--items 1 +: "),
+        (["app.py:square", "--items", "[]"], "there are no items"),
+        (["app.py:square", "--items", "nope"], "NameError: name 'nope' is not defined"),
+        (["app.py:square", "-n", "0"], "-n 0: a number of items is 1 to 10000000"),
+        (["-n", "3"], "go with a function"),
+        (["--python", "/bin/true"], "/bin/true cannot run a race"),
+        (["-o", "x.txt"], "-o x.txt: a race is written as .html, .json or .md"),
+        (["slow.py:f", "--timeout", "1"], "did not end within 1 s"),
+    ],
+)
+def test_wrong_at_once(race: Race, args: list[str], message: str) -> None:
+    files = {"broken": "x = 1\nif:\n", "needs": "import not_there", "exits": "raise SystemExit(2)"}
+    for name, text in {**files, "slow": "import time; time.sleep(99)"}.items():
+        (race.directory / f"{name}.py").write_text(text)
+    done = race(*args)
+    assert done.returncode == 125
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_interpreter(race: Race) -> None:
+    assert race("--python", "/nowhere/python3").returncode == 127
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("fails", "item 3 raised ValueError: three is odd (app.py:14 in fails: raise ValueError"),
+        ("interrupted", "KeyboardInterrupt"),
+        ("leaves", "SystemExit: 3"),
+        ("crashes", "killed by signal 9"),
+    ],
+)
+def test_fails_everywhere(race: Race, function: str, message: str) -> None:
+    found = race.json(f"app.py:{function}", code=1)
+    assert found["winner"] is None
+    assert message in found["sequential"]["error"]
+    assert all(one["error"] for one in ran(found))
+
+
+def test_not_picklable(race: Race) -> None:
+    found = race.json("app.py:results", "-n", "2")
+    assert found["ThreadPoolExecutor"]["error"] is None
+    assert "cannot be pickled" in found["ProcessPoolExecutor"]["error"]
+    found = race.json("app.py:local", "-n", "2")
+    assert "cannot be pickled" in found["ProcessPoolExecutor"]["error"]
+    assert found["allcores.ProcessPoolExecutor"]["error"] is None
+
+
+def test_results_that_differ(race: Race) -> None:
+    done = race("app.py:where", "-n", "3")
+    assert done.returncode == 1
+    assert "DIFFER" in done.stdout
+    assert "is the function random" in done.stderr
+
+
+def tree_of(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker in str((entry / "cwd").readlink()):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_never_ends(race: Race) -> None:
+    found = race.json("app.py:hangs", "-n", "2", "--timeout", "1", code=1)
+    assert all("did not end within 1 s" in one["error"] for one in ran(found))
+    assert tree_of(str(race.directory)) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ended_by_a_signal(race: Race, number: signal.Signals) -> None:
+    command = [race.command, "race", "app.py:hangs"]
+    with subprocess.Popen(command, cwd=race.directory, stdout=subprocess.PIPE, text=True) as running:
+        until = time.monotonic() + 20
+        while len(tree_of(str(race.directory))) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        running.send_signal(number)
+        told = running.communicate(timeout=20)[0]
+    assert running.returncode == 130
+    assert "the race was ended before" in told
+    assert tree_of(str(race.directory)) == []
