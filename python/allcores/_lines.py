@@ -155,33 +155,19 @@ def make(plan: Plan, choice: _cost.Choice, early: bool = False) -> Threads | Pro
 
 def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
     """Begin the line at item `made`, behind the call that the loop is in. False: that call is over by now."""
-    entry = _Entry(line)
-    with entry.lock:
-        if not loop.switch_to(entry, loop.calls):
+    begun = threading.Lock()
+    with begun:
+        if not loop.switch_to(_entry(line, begun), loop.calls):
             return False
         line.begin(made)
         return True
 
 
-class _Entry:
+def _entry(line: Threads | Processes, begun: threading.Lock) -> Iterator[Any]:
     """What the loop goes on with: the line, once it has begun."""
-
-    def __init__(self, line: Threads | Processes) -> None:
-        self.line, self.lock = line, threading.Lock()
-        self.results: Iterator[Any] | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if self.results is None:
-            with self.lock:
-                self.results = self.line.run()
-        return next(self.results)
-
-    def close(self) -> None:
-        with self.lock:
-            self.line.close()
+    with begun:
+        pass
+    yield from line.run()
 
 
 class _Line:
@@ -588,16 +574,15 @@ class Processes(_Line):
         if chunk.remote is not None and chunk.whole:
             chunk.results = self._checked(chunk)
         source: Iterator[Any] = chunk.remote if chunk.results is None else iter(chunk.results)
-        for at in range(chunk.first, chunk.first + len(chunk.rows)):
-            error: Exception | None = None
-            try:
-                result = next(source)
-            except Exception as raised:  # StopIteration is the function's, or chunk.error is behind it
-                error = chunk.error or raised
-            if error is not None:
-                raise told(error, at)
-            self.made += 1
-            yield result
+        error: Exception | None = None
+        try:
+            stopped = yield from source  # type: ignore[func-returns-value]  # an item runs no Python code
+        except Exception as raised:
+            error = raised
+        made = chunk.remote.handed() if chunk.results is None else len(chunk.results)
+        self.made += made
+        if made < len(chunk.rows):
+            raise told(chunk.error or error or StopIteration(stopped), chunk.first + made)
 
     def _checked(self, chunk: _Chunk) -> list[Any]:
         try:

@@ -18,6 +18,7 @@ struct map {
     struct chunk *chunks;
     Py_ssize_t count, next; /* chunks; the one that is read next */
     Py_ssize_t left;        /* results not handed out yet */
+    Py_ssize_t handed;      /* results handed out */
     int64_t deadline_ns;
     uint64_t key;
     bool started;
@@ -359,8 +360,10 @@ static PyObject *map_next(PyObject *self) {
     AC_LOCK(self);
     of(self)->started = true;
     item = next_item(of(self));
-    if (item)
+    if (item) {
         of(self)->left--;
+        of(self)->handed++;
+    }
     AC_UNLOCK(self);
     return item;
 }
@@ -371,6 +374,10 @@ static Py_ssize_t map_length(PyObject *self) {
 
 static PyObject *map_length_hint(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromSsize_t(of(self)->left);
+}
+
+static PyObject *map_handed(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromSsize_t(of(self)->handed);
 }
 
 static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none)) {
@@ -445,6 +452,7 @@ static void map_dealloc(PyObject *self) {
 
 static PyMethodDef map_methods[] = {
     {"__length_hint__", map_length_hint, METH_NOARGS, "How many results are left."},
+    {"handed", map_handed, METH_NOARGS, "How many results were handed out, also after the end."},
     {"poll", map_poll, METH_NOARGS,
      "What the next chunk is at: 0 queued, 1 running, 2 over, 3 could not be pickled."},
     {"cancel", map_cancel, METH_NOARGS,
