@@ -16,7 +16,7 @@ endif
 endif
 SOURCES = $(shell find include src python web docs/verdicts meson.build meson.options tools/embed pyproject.toml -type f 2>/dev/null)
 
-.PHONY: all demo test test-all lint fmt check-c fuzz pythons clean
+.PHONY: all demo pictures test test-all lint fmt check-c fuzz pythons clean
 
 all: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ $(VENV)/.test-tools: $(VENV)/bin/python tests/requirements.txt tests/npm.txt
 	$(VENV)/bin/python -m pip install -q -r tests/requirements.txt
 	npm install --silent --no-save --prefix $(VENV)/web $$(cat tests/npm.txt)
 	@touch $@
+
+# The README's pictures, on an idle machine.
+pictures: all $(VENV)/.test-tools
+	tools/pictures
 
 pythons:
 	tools/get-pythons

@@ -69,6 +69,7 @@ def test_stands_without_javascript(allcores: str, recording: Path, seen: dict[st
     verdict = json.loads(shown.stdout)["verdict"]
     for text in (verdict["sentence"], verdict["confidence"], verdict["evidence"], "Waiting for the GIL"):
         assert text in seen["without_script"]
+    assert "`" not in seen["without_script"]
 
 
 def test_interactions(seen: dict[str, Any]) -> None:
@@ -186,3 +187,29 @@ def test_several_runs(tmp_path: Path) -> None:
     assert len(seen["clocks"]) == 3
     assert all("cores used so far" in one for one in seen["clocks"])
     assert "it hung" in seen["without_script"]
+
+
+def test_race(allcores: str, tmp_path: Path) -> None:
+    """A real race as a page: a tab for each contender, their clocks running on one axis."""
+    (tmp_path / "app.py").write_text(
+        "def count(item):\n    total = 0\n    for i in range(3_000_000):\n        total += i * item % 7\n"
+        "    return total\n"
+    )
+    outputs = ["-o", "race.html", "-o", "race.json"]
+    command = [allcores, "race", "-q", "--full-paths", *outputs, "app.py:count", "-n", "4"]
+    subprocess.run(command, check=True, timeout=150, cwd=tmp_path)
+    race = json.loads((tmp_path / "race.json").read_text())
+    ran = [one for one in race["contenders"] if one["wall_s"]]
+    seen = browse(tmp_path / "race.html")
+    assert seen["messages"] == []
+    assert seen["requests"] == []
+    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["narrow_overflow"] <= 0
+    assert seen["tabs"] == len(seen["clocks"]) == len(ran)
+    assert seen["tab"][1:] == [1, ran[1]["name"]]
+    assert seen["tab_key"] == ran[0]["name"]
+    assert all("cores used so far" in one for one in seen["clocks"])
+    assert seen["playing"][0] == "Pause"
+    assert seen["playing"][1] > 0
+    for text in (race["reason"], *(one["verdict"]["sentence"] for one in ran)):
+        assert text in seen["without_script"]

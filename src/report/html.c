@@ -33,6 +33,19 @@ static void put_top(struct ac_page *page, const struct ac_html_head *head) {
         buf, "</span><button id=\"theme\" type=\"button\" hidden>Dark or light</button></header>\n<main>\n");
 }
 
+/* Figures stand to the right and on one line; sentences do not. */
+static bool is_figure(const char *cell) {
+    return !cell || strchr("0123456789+-", *cell);
+}
+
+static bool is_figures(const struct ac_html_head *head, size_t column) {
+    bool all = true;
+    for (size_t r = 0; r < head->row_count; r++) {
+        all = all && is_figure(head->cells[r * head->column_count + column]);
+    }
+    return all;
+}
+
 /* What is said of all runs together. */
 static void put_head(struct ac_page *page, const struct ac_html_head *head) {
     ac_html_put_element(page, "<section class=\"head\"><h1>", head->headline, "</h1>\n");
@@ -43,15 +56,18 @@ static void put_head(struct ac_page *page, const struct ac_html_head *head) {
         page->buf,
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All runs\"><table><thead><tr>");
     for (size_t c = 0; c < head->column_count; c++) {
-        ac_html_put_element(page, c ? "<th scope=\"col\" class=\"n\">" : "<th scope=\"col\">",
-                            head->columns[c], "</th>");
+        ac_html_put_element(
+            page, c && is_figures(head, c) ? "<th scope=\"col\" class=\"n\">" : "<th scope=\"col\">",
+            head->columns[c], "</th>");
     }
     ac_buf_str(page->buf, "</tr></thead><tbody>\n");
     for (size_t r = 0; r < head->row_count; r++) {
         for (size_t c = 0; c < head->column_count; c++) {
             const char *cell = head->cells[r * head->column_count + c];
-            ac_html_put_element(page, c ? "<td class=\"n\">" : "<tr><th scope=\"row\">", cell ? cell : "",
-                                c ? "</td>" : "</th>");
+            const char *open = c == 0            ? "<tr><th scope=\"row\">"
+                               : is_figure(cell) ? "<td class=\"n\">"
+                                                 : "<td>";
+            ac_html_put_element(page, open, cell ? cell : "", c ? "</td>" : "</th>");
         }
         ac_buf_str(page->buf, "</tr>\n");
     }

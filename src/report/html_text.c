@@ -25,6 +25,24 @@ void ac_html_put_element(struct ac_page *page, const char *open, const char *tex
     ac_buf_str(page->buf, close);
 }
 
+/* Our own sentences mark code by `backticks`, for the terminal; on the page it looks like code. */
+static void put_prose(struct ac_page *page, const char *text) {
+    for (bool code = false;; code = !code) {
+        size_t len = strcspn(text, "`");
+        struct ac_buf part = {0};
+        ac_buf_bytes(&part, text, len);
+        ac_html_put_text(page, ac_buf_text(&part), false);
+        page->buf->err = page->buf->err ? page->buf->err : part.err;
+        ac_buf_free(&part);
+        if (!text[len]) {
+            ac_buf_str(page->buf, code ? "</code>" : "");
+            return;
+        }
+        ac_buf_str(page->buf, code ? "</code>" : "<code>");
+        text += len + 1;
+    }
+}
+
 const char *ac_html_path(const struct ac_page *page, const char *path) {
     return page->options->full_paths ? path : ac_short_path(path);
 }
@@ -72,7 +90,9 @@ static void put_code(struct ac_page *page, const char *code) {
 static void put_fix(struct ac_page *page) {
     const struct ac_verdict *v = &page->run->diagnosis->main;
     if (v->fix_text) {
-        ac_html_put_element(page, "<h2>The fix</h2>\n<p class=\"fix\">", v->fix_text, "</p>\n");
+        ac_buf_str(page->buf, "<h2>The fix</h2>\n<p class=\"fix\">");
+        put_prose(page, v->fix_text);
+        ac_buf_str(page->buf, "</p>\n");
         if (v->fix_place.file && *v->fix_place.file) {
             ac_html_put_element(page, "<p class=\"place\">In <code>", ac_html_path(page, v->fix_place.file),
                                 "");
@@ -87,7 +107,9 @@ static void put_fix(struct ac_page *page) {
         put_code(page, v->fix_code);
     }
     if (v->fix_more) {
-        ac_html_put_element(page, "<p>", v->fix_more, "</p>\n");
+        ac_buf_str(page->buf, "<p class=\"more\">");
+        put_prose(page, v->fix_more);
+        ac_buf_str(page->buf, "</p>\n");
     }
 }
 
