@@ -35,7 +35,7 @@ static void put_top(struct ac_page *page, const struct ac_html_head *head) {
 
 /* Figures stand to the right and on one line; sentences do not. */
 static bool is_figure(const char *cell) {
-    return !cell || strchr("0123456789+-", *cell);
+    return !cell || (strlen(cell) < 16 && strchr("0123456789+-", *cell));
 }
 
 static bool is_figures(const struct ac_html_head *head, size_t column) {
@@ -64,9 +64,9 @@ static void put_head(struct ac_page *page, const struct ac_html_head *head) {
     for (size_t r = 0; r < head->row_count; r++) {
         for (size_t c = 0; c < head->column_count; c++) {
             const char *cell = head->cells[r * head->column_count + c];
-            const char *open = c == 0            ? "<tr><th scope=\"row\">"
-                               : is_figure(cell) ? "<td class=\"n\">"
-                                                 : "<td>";
+            const char *open = c == 0                ? "<tr><th scope=\"row\">"
+                               : is_figures(head, c) ? "<td class=\"n\">"
+                                                     : "<td>";
             ac_html_put_element(page, open, cell ? cell : "", c ? "</td>" : "</th>");
         }
         ac_buf_str(page->buf, "</tr>\n");
