@@ -35,8 +35,8 @@ static void put_row(const struct ac_race_contender *c, struct row *row, const ch
 
 int ac_report_race_html(const struct ac_race *race, const struct ac_html_options *options,
                         struct ac_buf *buf) {
-    static const char *const columns[COLUMNS] = {"",         "Wall time",   "Speed-up", "Cores used",
-                                                 "Pickling", "Peak memory", "Why"};
+    static const char *const columns[COLUMNS] = {"Contender", "Wall time",   "Speed-up", "Cores used",
+                                                 "Pickling",  "Peak memory", "Why"};
     struct ac_html_run *runs = ac_calloc(race->count, sizeof(*runs));
     struct row *rows = ac_calloc(race->count, sizeof(*rows));
     const char **cells = ac_calloc(race->count * COLUMNS, sizeof(*cells));
