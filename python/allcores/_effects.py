@@ -1,60 +1,62 @@
 """What a function could change, as far as can be told from outside: before allcores.map() lets it leave its thread.
 
-Code is read for names that it rebinds (globals, closed-over). From the function, everything is followed that it
-reaches through closure cells, defaults, its bound object, and the globals that it and the user's functions it names
-refer to. What is found is one of
+Its code is read for what it rebinds and writes to (`_writes`). From the function, everything is followed that it
+reaches: closure cells, defaults, its bound object, the globals, attributes of modules and methods that it and the
+user's functions it names refer to. What is found is one of
 - fixed: numbers, strings, modules, the libraries' functions and classes;
 - state: containers and objects made of such, compared before and after calls (`State`);
-- stateful: an iterator or generator; each call of next() changes it;
-- opaque: holds a lock, a socket, a file, or cannot be looked into.
+- stateful: an iterator, a file, a queue: each use changes it;
+- opaque: holds a lock, a socket, a connection, or cannot be looked into;
+- bound to a thread (threading.local, a context variable) or to the process (its id, what a test has patched).
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import importlib
 import io
 import os
 import pickle
 import sys
+import threading
 from collections import OrderedDict, defaultdict, deque
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    MethodType,
-    MethodWrapperType,
-    ModuleType,
-)
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
+
+from allcores._writes import AMBIGUOUS, ATOMS, MISSING, Writes, writes_of
 
 MOST = 100_000  # objects that are looked at
 MOST_BYTES = 1 << 24  # of one buffer that is compared
-_ATOMS = (
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    bool,
-    type(None),
-    type(Ellipsis),
-    range,
-    slice,
-    CodeType,
-    ModuleType,
-)
 _CONTAINERS = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 _FIXED_MODULES = {"re", "datetime", "decimal", "uuid", "fractions", "pathlib", "zoneinfo", "ipaddress", "enum",
-                  "operator", "logging", "_operator", "typing", "types", "builtins", "struct", "_struct"}  # fmt: skip
-_MUTATORS = frozenset((
-    "append", "add", "update", "pop", "extend", "insert", "remove", "clear", "setdefault", "popitem",
-    "discard", "sort", "reverse", "appendleft", "popleft", "extendleft", "rotate", "write", "fill",
-    "put", "resize", "seed", "shuffle", "send", "throw", "__next__", "next", "setattr", "delattr",
-    "__setitem__",
-))  # fmt: skip
-_STORES = frozenset({"STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"})
+                  "operator", "_operator", "typing", "types", "builtins", "struct", "_struct"}  # fmt: skip
+_STATEFUL_MODULES = {"queue", "_queue", "sqlite3", "_sqlite3", "zlib", "_bz2", "_lzma", "_hashlib", "_hmac", "hmac",
+                     "_md5", "_sha1", "_sha2", "_blake2", "_sha3", "_csv", "csv", "pyexpat"}  # fmt: skip
+_TO_THREAD = {  # what these say or set is the calling thread's, or everybody's at once
+    "_thread": ("get_ident", "get_native_id"),
+    "threading": ("current_thread", "currentThread", "get_ident", "get_native_id", "settrace", "setprofile"),
+    "posix": ("chdir", "fchdir", "putenv", "unsetenv", "umask", "nice", "dup2", "close"),
+    "sys": ("setrecursionlimit", "settrace", "setprofile", "_getframe", "exit", "setswitchinterval"),
+    "locale": ("setlocale",), "signal": ("signal", "alarm"), "_signal": ("signal", "alarm"),
+    "time": ("thread_time", "thread_time_ns", "tzset"), "asyncio.events": ("get_event_loop",),
+    "_asyncio": ("get_event_loop", "get_running_loop"), "inspect": ("stack", "currentframe"),
+    "atexit": ("register", "unregister"), "builtins": ("input", "print", "breakpoint"),
+}  # fmt: skip
+_TO_PROCESS = {
+    "posix": ("getpid", "getppid"), "time": ("process_time", "process_time_ns", "clock"),
+    "resource": ("getrusage", "setrlimit"), "multiprocessing.process": ("current_process",),
+}  # fmt: skip
+_NUMPY_ERRORS = {
+    "divide": "warn",
+    "over": "warn",
+    "under": "ignore",
+    "invalid": "warn",
+}  # unless they were set
+_APPENDS = frozenset(("a", "at", "ab", "a+", "ab+", "a+b", "r+", "rb+", "r+b"))
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50,
+           "fatal": 50, "log": 50}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,71 +71,63 @@ def _libraries() -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_library(module: str, file: str) -> bool:
+def is_library(module: str, file: str) -> bool:
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
         return True
     return os.path.realpath(file).startswith(_libraries())
 
 
+def _is_library_module(name: str) -> bool:
+    return is_library(name, getattr(sys.modules.get(name), "__file__", None) or "")
+
+
 def is_fixed(value: Any) -> bool:
     """Whether nothing that a call does can change the value: an atom, or a tuple of such."""
-    return type(value) in _ATOMS or (type(value) is tuple and all(map(is_fixed, value)))
-
-
-class _Code:
-    """What a code object and those inside it do to names."""
-
-    def __init__(self, code: CodeType) -> None:
-        self.names: set[str] = set()
-        self.rebinds: str | None = None
-        self.mutates = False
-        self._read(code, frozenset(code.co_freevars))
-
-    def _read(self, code: CodeType, free: frozenset[str]) -> None:
-        self.names.update(code.co_names)
-        self.mutates |= not _MUTATORS.isdisjoint(code.co_names)
-        for one in dis.get_instructions(code):
-            if one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-                self.rebinds = self.rebinds or f"the global {one.argval}"
-            elif one.opname in ("STORE_DEREF", "DELETE_DEREF") and one.argval in free:
-                self.rebinds = self.rebinds or f"the closed-over {one.argval}"
-            elif one.opname in _STORES or (one.opname == "BINARY_OP" and one.argrepr.endswith("=")):
-                self.mutates = True
-        for constant in code.co_consts:
-            if isinstance(constant, CodeType):
-                self._read(constant, free)
-
-
-_codes: dict[CodeType, _Code] = {}
-
-
-def _code_of(code: CodeType) -> _Code:
-    known = _codes.get(code)
-    if known is None:
-        if len(_codes) >= 4096:
-            _codes.clear()
-        known = _codes[code] = _Code(code)
-    return known
+    return type(value) in ATOMS or (type(value) is tuple and all(map(is_fixed, value)))
 
 
 class Effects:
     """What one function reaches.
 
-    rebinds, stateful, opaque: in words, None for none. state: (words, object) of what can be compared. mutates: its
-    code has something that could change state.
+    rebinds, writes, stateful, bound, opaque: in words, None for none. state: (words, object) of what can be compared.
+    mutates: its code writes to something that cannot be told. writes_arguments: its code writes to an argument.
     """
 
     def __init__(self, fn: Any) -> None:
         self.rebinds: str | None = None
+        self.writes: str | None = None
         self.stateful: str | None = None
+        self.bound: str | None = None  # to the calling thread
         self.opaque: str | None = None
         self.mutates = False
-        self.state: list[tuple[str, Any]] = []
-        self.data: list[tuple[str, str]] = []  # (module, name) of values in modules that workers import anew
+        self.writes_arguments = False
+        self.state: list[tuple[str, Any]] = _surroundings()
+        self.data: list[tuple[str, str]] = []  # (module, path) of values in modules that workers import anew
         self.digest = b""  # of their values here
+        self._ambient = len(self.state)
         self._seen: dict[int, Any] = {}
         self._left = MOST
-        self._any(fn, getattr(fn, "__qualname__", repr(type(fn))))
+        self._names: set[str] = set()  # that the code read so far has
+        self._methods: list[tuple[str, FunctionType]] = []  # of classes, not known to be called
+        self._lazy: set[int] = set()  # threading.locals that the code writes to
+        self._root(fn)
+        self._called_methods()
+        self._locals()
+        self.bound = self.bound or _of_thread()
+
+    # --- what follows from it
+
+    def stays(self, name: str) -> str | None:
+        """Why the function may not leave the calling thread, or None."""
+        if self.rebinds:
+            return f"{name} rebinds {self.rebinds}"
+        if self.writes:
+            return f"{name} changes {self.writes}"
+        if self.stateful:
+            return f"{name} goes on with {self.stateful}"
+        if self.bound:
+            return f"{name} depends on its thread: {self.bound}"
+        return None
 
     def against_processes(self) -> str | None:
         """Why the function may not be called in another process, or None."""
@@ -148,11 +142,46 @@ class Effects:
     @property
     def wants_check(self) -> bool:
         """Whether a worker has to see that it has the same values, and that calls do not change its state."""
-        return bool(self.data) or (self.mutates and bool(self.state))
+        return bool(self.data) or (self.mutates and len(self.state) > self._ambient)
+
+    def shares(self, value: Any) -> bool:
+        """Whether a result is, or holds right inside, an object that others have too; a copy would be another."""
+        parts = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
+        return any(
+            self._seen.get(id(one)) is one and not is_fixed(one) and not _by_name(one)
+            for one in (value, *parts)
+        )
+
+    # --- the walk
+
+    def _root(self, fn: Any) -> None:
+        """The function itself: which of its parameters are not the items'?"""
+        words = getattr(fn, "__qualname__", type(fn).__qualname__)
+        args: tuple[Any, ...] = ()
+        named: dict[str, Any] = {}
+        inner = fn
+        while isinstance(inner, functools.partial):
+            args, named = (*inner.args, *args), {**inner.keywords, **named}
+            inner = inner.func
+        if not isinstance(inner, FunctionType | MethodType | BuiltinFunctionType | type):
+            inner = getattr(inner, "__call__", inner)  # noqa: B004 - its bound method, an instance's class has it
+        if isinstance(inner, MethodType):
+            args, inner = (inner.__self__, *args), inner.__func__
+        self._any(fn, words)
+        if isinstance(inner, FunctionType) and not is_library(
+            inner.__module__ or "", inner.__code__.co_filename
+        ):
+            names = inner.__code__.co_varnames[: inner.__code__.co_argcount]
+            bound = {**dict(zip(names, args, strict=False)), **named}
+            found = writes_of(inner, bound=bound)
+            self._writes(found)
+            self.writes_arguments = bool(found.params)
+        elif args and getattr(inner, "__name__", "") in _APPLIED:
+            self.writes = self.writes or f"the first argument of {words}"
 
     def _any(self, thing: Any, words: str) -> None:
         kind = type(thing)
-        if isinstance(thing, _ATOMS) or id(thing) in self._seen or self._left <= 0:
+        if isinstance(thing, ATOMS) or id(thing) in self._seen or self._left <= 0:
             return
         self._seen[id(thing)] = thing
         self._left -= 1
@@ -164,6 +193,7 @@ class Effects:
             self._any(thing.__func__, words)
             self._any(thing.__self__, words)
         elif kind in (BuiltinFunctionType, MethodWrapperType):
+            self._of_library(thing, words)
             self._any(getattr(thing, "__self__", None), f"the object of {words}")
         elif kind is functools.partial:
             for part in (thing.func, thing.args, thing.keywords):
@@ -175,17 +205,31 @@ class Effects:
                 self._any(item, words)
         elif kind in _CONTAINERS:
             self._container(thing, words)
-        else:
+        elif not self._special(thing, words):
             self._object(thing, words)
+
+    def _of_library(self, fn: Any, words: str) -> None:
+        """A library's function whose answer depends on where it is called."""
+        module, name = fn.__module__, fn.__name__
+        if name in _TO_THREAD.get(module, ()):
+            self.bound = self.bound or {"print": "it prints", "input": "it reads its input"}.get(
+                name, f"{words}()"
+            )
+        elif name in _TO_PROCESS.get(module, ()):
+            self.opaque = self.opaque or f"{words}(), which is the process's"
 
     def _function(self, fn: FunctionType) -> None:
         if hasattr(fn, "__wrapped__"):
             self._any(fn.__wrapped__, fn.__qualname__)
-        if _is_library(fn.__module__ or "", fn.__code__.co_filename):
+        if hasattr(fn, "registry") and hasattr(fn, "dispatch"):  # singledispatch
+            for one in fn.registry.values():
+                self._any(one, fn.__qualname__)
+        if is_library(fn.__module__ or "", fn.__code__.co_filename):
+            self._of_library(fn, fn.__qualname__)
             return
-        code = _code_of(fn.__code__)
-        self.rebinds = self.rebinds or code.rebinds
-        self.mutates |= code.mutates
+        found = writes_of(fn)
+        self._names |= found.names
+        self._writes(found)
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
             try:
                 self._any(cell.cell_contents, name)
@@ -195,70 +239,195 @@ class Effects:
         self._any(fn.__kwdefaults__ or None, f"a default of {fn.__qualname__}")
         if fn.__dict__:
             self._any(fn.__dict__, f"{fn.__qualname__}.__dict__")
+            self._add_data(fn.__module__, f"{fn.__qualname__}.__dict__")
+        self._globals(fn, found)
+        for module in found.modules:
+            self._module(module.rpartition(".")[2], sys.modules[module], found.names)
+
+    def _globals(self, fn: FunctionType, found: Writes) -> None:
         scope = fn.__globals__
-        for name in code.names:
-            value = scope.get(name)
+        builtin = scope.get("__builtins__")
+        builtin = builtin if isinstance(builtin, dict) else vars(builtin) if builtin is not None else {}
+        for name in found.names:
+            if name not in scope:
+                if name in ("print", "input", "breakpoint") and name in builtin:
+                    self._any(builtin[name], name)
+                elif name == "open" and name in builtin and found.consts & _APPENDS:
+                    self.writes = self.writes or "a file that it appends to"
+                continue
+            value = scope[name]
             self._any(value, name)
-            if name in scope and fn.__module__ != "__main__" and not _by_name(value):
-                self.data.append((fn.__module__, name))
+            if not _by_name(value) or _stands_in(value, fn.__module__, name):
+                self._add_data(fn.__module__, name)
             if isinstance(value, ModuleType):
-                for attribute in code.names:
-                    if attribute in value.__dict__:
-                        self._any(value.__dict__[attribute], f"{name}.{attribute}")
+                self._module(name, value, found.names)
+
+    def _module(self, words: str, module: ModuleType, names: set[str], depth: int = 0) -> None:
+        """What the code names of a module."""
+        library = _is_library_module(module.__name__)
+        for name in names & module.__dict__.keys():
+            value = module.__dict__[name]
+            if isinstance(value, ModuleType):
+                if depth < 4 and value is not module:
+                    self._module(f"{words}.{name}", value, names, depth + 1)
+                continue
+            self._any(value, f"{words}.{name}")
+            if not library and (not _by_name(value) or _stands_in(value, module.__name__, name)):
+                self._add_data(module.__name__, name)
+            elif library and isinstance(value, FunctionType) and not is_library(
+                value.__module__ or "", value.__code__.co_filename
+            ):  # fmt: skip
+                self.opaque = self.opaque or f"{words}.{name}, which was replaced in this process"
+
+    def _add_data(self, module: str | None, path: str) -> None:
+        if module and module != "__main__" and "<locals>" not in path:
+            self.data.append((module, path))
 
     def _class(self, kind: type) -> None:
-        if _is_library(kind.__module__, getattr(sys.modules.get(kind.__module__), "__file__", None) or ""):
+        if _is_library_module(kind.__module__):
             return
+        for base in kind.__bases__:
+            self._any(base, base.__qualname__)
+        self._any(type(kind), type(kind).__qualname__)
         self.state.append((kind.__qualname__, kind))
         for name, value in list(vars(kind).items()):
-            if not (name.startswith("__") and name.endswith("__")) or isinstance(value, FunctionType):
-                self._any(getattr(value, "__func__", value), f"{kind.__qualname__}.{name}")
+            value = getattr(value, "__func__", value)
+            words = f"{kind.__qualname__}.{name}"
+            if isinstance(value, FunctionType):
+                self._methods.append((name, value))
+            elif isinstance(value, property | functools.cached_property):
+                for part in ("fget", "fset", "fdel", "func"):
+                    if (method := getattr(value, part, None)) is not None:
+                        self._methods.append((name, method))
+            elif not (name.startswith("__") and name.endswith("__")):
+                self._any(value, words)
+                if not _by_name(value) and not type(value).__name__.endswith("_descriptor"):
+                    self._add_data(kind.__module__, words)
+
+    def _called_methods(self) -> None:
+        """Methods of classes, where the code names them or an operator may call them."""
+        while True:
+            every = "getattr" in self._names or "attrgetter" in self._names or "methodcaller" in self._names
+            ready = [(name, one) for name, one in self._methods
+                     if every or name in self._names or name.startswith("__")]  # fmt: skip
+            if not ready:
+                return
+            self._methods = [one for one in self._methods if one not in ready]
+            for name, method in ready:
+                self._any(method, name)
 
     def _container(self, thing: Any, words: str) -> None:
         self.state.append((words, thing))
         self._left -= len(thing)
         if isinstance(thing, bytearray):
             return
+        if isinstance(thing, defaultdict):
+            self._any(thing.default_factory, words)
         for item in list(thing.values() if isinstance(thing, dict) else thing):
-            if not isinstance(item, _ATOMS):
+            if not isinstance(item, ATOMS):
                 self._any(item, words)
+
+    def _special(self, thing: Any, words: str) -> bool:
+        """Kinds of objects of which more is known."""
+        kind = type(thing)
+        if isinstance(thing, threading.local):
+            self.opaque = self.opaque or f"{words} (threading.local)"
+            self.state.append((words, Probe(lambda: dict(thing.__dict__))))
+        elif isinstance(thing, ContextVar):
+            self.bound = self.bound or f"the context variable {words}"
+        elif kind.__name__ == "_lru_cache_wrapper":
+            self.state.append((words, Probe(lambda: thing.cache_info()[1::2])))  # misses and size, not hits
+            self._any(thing.__wrapped__, words)
+        elif kind.__module__ == "logging" and hasattr(thing, "isEnabledFor"):
+            if any(thing.isEnabledFor(level) for name, level in _LEVELS.items() if name in self._names):
+                self.opaque = self.opaque or f"the logger {words}, whose handlers are in this process"
+        elif isinstance(thing, io.IOBase) or kind.__module__ in _STATEFUL_MODULES:
+            self.stateful = self.stateful or f"{words} ({kind.__module__.lstrip('_')}.{kind.__qualname__})"
+        elif hasattr(kind, "__next__"):
+            self.stateful = self.stateful or f"the iterator {words}"
+        else:
+            return False
+        return True
 
     def _object(self, thing: Any, words: str) -> None:
         kind = type(thing)
-        if kind.__module__ in _FIXED_MODULES or kind.__name__ in ("_lru_cache_wrapper", "module", "ufunc"):
+        if kind.__module__ in _FIXED_MODULES or kind.__name__ in ("module", "ufunc"):
+            if hasattr(thing, "__wrapped__") or kind in (staticmethod, classmethod):
+                self._any(getattr(thing, "__func__", None), words)
             return
-        if hasattr(kind, "__next__"):
-            self.stateful = self.stateful or f"the iterator {words}"
-        elif hasattr(thing, "__dict__") and isinstance(thing.__dict__, dict) and not _in_c(kind):
+        if hasattr(thing, "__dict__") and isinstance(thing.__dict__, dict) and not _in_c(kind):
             outer, self.opaque = self.opaque, None
             length = len(self.state)
             self._any(kind, words)
             self.state.append((words, thing))
             for name, value in list(thing.__dict__.items()):
                 self._any(value, f"{words}.{name}")
-            if self.opaque is not None:  # it takes care of its own parts, as what has a lock does
-                del self.state[length:]
+            if self.opaque is not None and _is_library_module(kind.__module__):
+                del self.state[length:]  # it takes care of its own parts, as what has a lock does
             self.opaque = outer or self.opaque
-        elif _frozen(thing) is None:
+            return
+        self._any(kind, words)
+        if _frozen(thing) is None:
             self.opaque = self.opaque or f"{words} ({kind.__module__}.{kind.__qualname__})"
         else:
             self.state.append((words, thing))
+
+    # --- writes
+
+    def _writes(self, found: Writes) -> None:
+        self.rebinds = self.rebinds or found.rebinds
+        self.mutates |= found.unknown
+        for words, obj, verb in found.shared:
+            if isinstance(obj, threading.local):
+                self._lazy.add(id(obj))
+            elif verb in AMBIGUOUS and not isinstance(obj, _CONTAINERS) and not _is_stream(obj):
+                self.mutates = True
+            elif obj is MISSING or not isinstance(obj, ATOMS) or isinstance(obj, ModuleType):
+                self.writes = self.writes or (words if verb != "cache_clear" else f"{words}'s cache")
+
+    def _locals(self) -> None:
+        """A threading.local that only the caller has filled is empty in other threads."""
+        for thing in list(self._seen.values()):
+            if isinstance(thing, threading.local) and thing.__dict__ and id(thing) not in self._lazy:
+                self.bound = self.bound or "a threading.local"
+
+
+_APPLIED = frozenset(("append", "add", "update", "extend", "insert", "remove", "discard", "setdefault", "pop",
+                      "setattr", "delattr", "setitem", "next", "heappush", "insort", "__setitem__"))  # fmt: skip
+
+
+def _is_stream(obj: Any) -> bool:
+    return isinstance(obj, io.IOBase) or type(obj).__module__ in _STATEFUL_MODULES
 
 
 def _by_name(value: Any) -> bool:
     return isinstance(value, ModuleType | FunctionType | BuiltinFunctionType | type)
 
 
+def _stands_in(value: Any, module: str | None, name: str) -> bool:
+    """Whether a function or class is under another name than its own, as what a test has patched is."""
+    if isinstance(value, ModuleType):
+        return False
+    return value.__module__ != module or getattr(value, "__qualname__", name) != name
+
+
+def _resolve(module: str, path: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return dict(found) if type(found).__name__ == "mappingproxy" else found
+
+
 def digest(data: list[tuple[str, str]]) -> bytes:
-    """Of these globals' values. Without pickle's memo, which tells equal values apart by identity."""
+    """Of these values. Without pickle's memo, which tells equal values apart by identity."""
     import hashlib
 
     total = hashlib.blake2b(digest_size=16)
-    for module, name in data:
+    for module, path in data:
         stream = io.BytesIO()
         pickler = pickle.Pickler(stream, protocol=5)
         pickler.fast = True
-        pickler.dump(vars(importlib.import_module(module)).get(name))
+        pickler.dump(_resolve(module, path))
         total.update(stream.getvalue())
     return total.digest()
 
@@ -269,6 +438,61 @@ def _in_c(kind: type) -> bool:
         base is not object and not base.__flags__ & (1 << 9) and base.__module__ not in ("abc", "typing")
         for base in kind.__mro__
     )
+
+
+# --- what every call could change, or depend on
+
+
+def _surroundings() -> list[tuple[str, Any]]:
+    """State that functions reach without naming it."""
+    found: list[tuple[str, Any]] = [("os.environ", Probe(lambda: dict(os.environ))),
+                                    ("the working directory", Probe(_directory))]  # fmt: skip
+    if (random := sys.modules.get("random")) is not None:
+        found.append(("random's generator", Probe(random.getstate)))
+    if (numpy := sys.modules.get("numpy.random")) is not None:
+        found.append(("numpy.random's generator", Probe(lambda: pickle.dumps(numpy.get_state()))))
+    return found
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def ambient() -> tuple[Any, ...]:
+    """What worker processes have from the time at which they were started."""
+    locale = sys.modules.get("locale")
+    return (
+        _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(),
+        locale.setlocale(locale.LC_ALL) if locale is not None else None,
+    )  # fmt: skip
+
+
+def _of_thread() -> str | None:
+    """Settings of the calling thread that other threads would not have."""
+    if (decimal := sys.modules.get("decimal")) is not None:
+        ours, usual = decimal.getcontext(), decimal.DefaultContext
+        if any(
+            getattr(ours, name) != getattr(usual, name)
+            for name in ("prec", "rounding", "Emin", "Emax", "traps")
+        ):
+            return "decimal's context was changed in it"
+    numpy: Any = sys.modules.get("numpy")
+    if hasattr(numpy, "geterr") and numpy.geterr() != _NUMPY_ERRORS:
+        return "numpy's errstate was changed in it"
+    return None
+
+
+# --- comparing
+
+
+class Probe:
+    """State that is asked for."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self.read = read
 
 
 def _frozen(thing: Any) -> Any:
@@ -305,6 +529,8 @@ class State:
 
     @staticmethod
     def _of(thing: Any) -> tuple[list[Any] | None, Any]:
+        if isinstance(thing, Probe):
+            return None, thing.read()
         shallow = _shallow(thing)
         if shallow is None and hasattr(thing, "__dict__") and not _in_c(type(thing)):
             shallow = _shallow(thing.__dict__)
