@@ -225,7 +225,8 @@ class Explanation(dict[str, Any]):
             lines.append(
                 "  an item would take: " + ", ".join(f"{name} {value}" for name, value in ms.items())
             )
-        lines += [f"  no processes: {self['no_processes']}"] if self["no_processes"] else []
+        if self["no_processes"]:
+            lines.append(f'  no processes: {self["no_processes"]}; backend="processes" would allow them')
         lines += [f"  {move}" for move in self["moves"]]
         if self["stays_because"]:
             lines.append(

@@ -7,7 +7,7 @@ user's functions it names refer to. What is found is one of
 - state: containers and objects made of such, compared before and after calls (`State`);
 - stateful: an iterator, a file, a queue: each use changes it;
 - opaque: holds a lock, a socket, a connection, or cannot be looked into;
-- bound to a thread (threading.local, a context variable) or to the process (its id, what a test has patched).
+- bound to a thread (threading.local, a context variable) or to the process (its CPU time, what a test has patched).
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ _FIXED_MODULES = {"re", "datetime", "decimal", "uuid", "fractions", "pathlib", "
 _STATEFUL_MODULES = {"queue", "_queue", "sqlite3", "_sqlite3", "zlib", "_bz2", "_lzma", "_hashlib", "_hmac", "hmac",
                      "_md5", "_sha1", "_sha2", "_blake2", "_sha3", "_csv", "csv", "pyexpat"}  # fmt: skip
 _TO_THREAD = {  # what these say or set is the calling thread's, or everybody's at once
-    "_thread": ("get_ident", "get_native_id"),
-    "threading": ("current_thread", "currentThread", "get_ident", "get_native_id", "settrace", "setprofile"),
+    "threading": ("settrace", "setprofile"),
     "posix": ("chdir", "fchdir", "putenv", "unsetenv", "umask", "nice", "dup2", "close"),
     "sys": ("setrecursionlimit", "settrace", "setprofile", "_getframe", "exit", "setswitchinterval"),
     "locale": ("setlocale",), "signal": ("signal", "alarm"), "_signal": ("signal", "alarm"),
@@ -44,9 +43,9 @@ _TO_THREAD = {  # what these say or set is the calling thread's, or everybody's 
     "_asyncio": ("get_event_loop", "get_running_loop"), "inspect": ("stack", "currentframe"),
     "atexit": ("register", "unregister"), "builtins": ("input", "print", "breakpoint"),
 }  # fmt: skip
-_TO_PROCESS = {
-    "posix": ("getpid", "getppid"), "time": ("process_time", "process_time_ns", "clock"),
-    "resource": ("getrusage", "setrlimit"), "multiprocessing.process": ("current_process",),
+_TO_PROCESS = {  # not its id, or a thread's: who asks for them asks where he is
+    "time": ("process_time", "process_time_ns", "clock"),
+    "resource": ("getrusage", "setrlimit"),
 }  # fmt: skip
 _NUMPY_ERRORS = {
     "divide": "warn",
@@ -140,9 +139,14 @@ class Effects:
         return None
 
     @property
+    def own_state(self) -> list[tuple[str, Any]]:
+        """The state that it names, without that which anybody may change meanwhile."""
+        return self.state[self._ambient :]
+
+    @property
     def wants_check(self) -> bool:
         """Whether a worker has to see that it has the same values, and that calls do not change its state."""
-        return bool(self.data) or (self.mutates and len(self.state) > self._ambient)
+        return bool(self.data) or (self.mutates and bool(self.own_state))
 
     def shares(self, value: Any) -> bool:
         """Whether a result is, or holds right inside, an object that others have too; a copy would be another."""
@@ -151,6 +155,9 @@ class Effects:
             self._seen.get(id(one)) is one and not is_fixed(one) and not _by_name(one)
             for one in (value, *parts)
         )
+
+    def seen(self, surroundings: bool = True) -> State:
+        return State(self.state if surroundings else self.own_state)
 
     # --- the walk
 
@@ -522,10 +529,10 @@ def _shallow(thing: Any) -> Any:
 
 
 class State:
-    """The state that a function reaches, as it was at a moment."""
+    """These (words, object) as they were at a moment."""
 
-    def __init__(self, effects: Effects) -> None:
-        self._held = [(words, thing, *self._of(thing)) for words, thing in effects.state]
+    def __init__(self, state: list[tuple[str, Any]]) -> None:
+        self._held = [(words, thing, *self._of(thing)) for words, thing in state]
 
     @staticmethod
     def _of(thing: Any) -> tuple[list[Any] | None, Any]:

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from allcores import _cost
-from allcores._effects import Effects, State, digest
+from allcores._effects import Effects, State, ambient, digest
 from allcores._plan import delayed_s, here, told
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _kept: dict[_Key, list[Any]] = {}  # pools of threads that no line has: each lin
 # waits for a map in its turn might wait for its own thread
 _users: dict[_Key, weakref.WeakSet[Any]] = {}
 _used: dict[_Key, float] = {}
+_surroundings: dict[_Key, Any] = {}  # of a process pool, when it was made
 _inherited: list[Any] = []  # a fork's child must not end its parent's pools
 _keeper: threading.Thread | None = None
 
@@ -50,7 +52,10 @@ def _lend(line: Any, key: _Key) -> Any:
     with _lock:
         if key[0] == "processes":
             pool = _shared.get(key)
-            if pool is None or getattr(pool, "_broken", False):
+            if pool is None or getattr(pool, "_broken", False) or _surroundings.get(key) != ambient():
+                if pool is not None and not _users.get(key):
+                    pool.shutdown(wait=False)
+                _surroundings[key] = ambient()
                 pool = _shared[key] = _make(*key)
         else:
             kept = _kept.get(key)
@@ -261,12 +266,15 @@ class Threads(_Line):
         self.pool: Any = None
         self.call: Callable[[Any], Any] = _Inside(plan.fn, plan.arity != 1)
         self.kind = kind
-        self.state = plan.state if plan.effects is not None and plan.effects.mutates else None
+        self.effects = plan.effects
+        self.state: State | None = None
         self.cap: _Cap | None = None
 
     def begin(self, made: int) -> None:
         self.pool = _lend(self, self.key)
         facts = self.plan.facts
+        if self.effects is not None and self.effects.mutates and self.effects.own_state:
+            self.state = self.effects.seen(surroundings=False)  # those may be the caller's doing
         if self.kind == "threads" and facts.seen_cpu >= 0.3 * (facts.seen_wall or 0):
             self.cap = _Cap.of(self.limit)
         super().begin(made)
@@ -336,18 +344,33 @@ class Threads(_Line):
             if now - looked > LOOK_S:
                 self._look(now - looked, time.process_time() - cpu, self.made - seen)
                 looked, cpu, seen = now, time.process_time(), self.made
+        self._look_at_state()
+
+    def _look_at_state(self) -> None:
+        """Threads go no further with calls that begin to change what they share: back to the loop. Those under way
+        may have done so in another order than the loop's."""
+        changed = self.state.changed() if self.state is not None else None
+        if changed is None:
+            return
+        facts = self.plan.facts
+        self.give_back, self.state = True, None
+        facts.stays = facts.reason = f"{facts.name} changed {changed}"
+        warnings.warn(
+            f"allcores.map: calls of {facts.name} in several threads changed {changed}, which earlier calls had not, "
+            'maybe in another order than the loop would: use backend="inline", or backend="threads" to allow it',
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _look(self, wall: float, cpu: float, items: int) -> None:
-        """Threads that take turns at the GIL are no gain: back to the loop, which measures anew. Nor may they go on
-        with calls that begin to change what they share."""
+        """Threads that take turns at the GIL are no gain: back to the loop, which measures anew."""
         plan = self.plan
         if plan.options["backend"] != "auto":
             return
-        changed = self.state.changed() if self.state is not None else None
-        if changed:
-            self.give_back = True
-            plan.facts.stays = plan.facts.reason = f"{plan.facts.name} changed {changed}"
-        elif cpu > 0.9 * wall and cpu < 1.15 * wall and items:
+        self._look_at_state()
+        if self.give_back:
+            return
+        if cpu > 0.9 * wall and cpu < 1.15 * wall and items:
             expected = plan.facts.costs.get("threads", 0.0)
             if wall / items > 1.5 * expected:
                 self.give_back = True
@@ -419,7 +442,7 @@ class _Checked:
     def __call__(self, rows: list[Any]) -> list[Any]:
         if digest(self.data) != self.seen:
             raise WorkerDiffers(", ".join(f"{module}.{name}" for module, name in self.data))
-        state = State(Effects(self.user_fn)) if self.looks else None
+        state = Effects(self.user_fn).seen() if self.looks else None
         results: list[Any] = []
         try:
             for row in rows:
@@ -451,7 +474,7 @@ class Processes(_Line):
         wall = plan.facts.seen_wall
         self.waits = wall is not None and plan.facts.seen_cpu < 0.5 * wall
         self.check: _Checked | None = None
-        effects = plan.effects
+        self.effects = effects = plan.effects
         if effects is not None and effects.wants_check:
             self.check = _Checked(plan.fn, plan.user_fn, effects, plan.arity != 1)
 
@@ -510,6 +533,7 @@ class Processes(_Line):
         fn, spread = plan.fn, plan.arity != 1
         chunk.remote, chunk.results = None, []
         append = chunk.results.append
+        state = self.effects.seen(surroundings=False) if self.effects is not None else None
         delay, wall, cpu = delayed_s(), time.perf_counter(), time.process_time()
         try:
             for row in chunk.rows:
@@ -525,7 +549,7 @@ class Processes(_Line):
             plan.facts.reason = (
                 "the work changed: it waits now" if not self.waits else "the work changed: it computes now"
             )
-        changed = plan.state.changed() if plan.state is not None else None
+        changed = state.changed() if state is not None else None
         if changed:
             chunk.error = RuntimeError(
                 f'allcores.map: a call changed {changed}, which earlier calls had not: use backend="inline"'

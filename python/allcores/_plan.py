@@ -79,6 +79,7 @@ class Plan:
         self.gil_seen = (0, 0)
         self.effects: Effects | None = None
         self.state: State | None = None
+        self.looked = -1  # the call behind which the state was compared
         self.lock = threading.Lock()  # one decision at a time
         self.began = time.perf_counter()
         self.began_cpu = time.process_time()
@@ -98,8 +99,11 @@ class Plan:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError
         row = loop.take()
-        compared = len(self.pickling) < 3 and self.facts.stays is None and self._worth_it(loop)
+        effects, looks = self.effects, self.effects is not None and self.state is None
+        compared = (looks or len(self.pickling) < 3) and self.facts.stays is None and self._worth_it(loop)
         before = self._frozen(row) if compared else None
+        if effects is not None and looks:  # here, so that only the call comes in between
+            self.state = effects.seen()
         long = not self.walls or self.walls[-1] > 0.001
         delay = delayed_s() if long else 0.0
         try:
@@ -113,8 +117,13 @@ class Plan:
         with self.lock:
             if loop.rest is not None:  # the watcher has decided meanwhile
                 return result
-            self.walls.append(wall)
-            self.cpu_s.append(min(cpu, wall) if wall < SHORT else cpu)
+            if not looks or wall > SHORT:  # or the look has cooled the caches
+                self.walls.append(wall)
+                self.cpu_s.append(min(cpu, wall) if wall < SHORT else cpu)
+            if looks and self.state is not None:
+                self.looked = loop.calls
+                if (changed := self.state.changed()) is not None:
+                    self._stay(f"{self.facts.name} changed {changed}")
             if before is not None:
                 self._weigh(row, before, result)
             self.facts.seen_wall, self.facts.seen_cpu = self.wall, sum(self.cpu_s) / len(self.cpu_s)
@@ -169,6 +178,12 @@ class Plan:
             self._stay("the call changes its argument")
             return
         took, size = 0.0, 16
+        if self.effects is not None and len(before) > 2 and self.effects.writes_arguments:
+            self.facts.no_processes = "its code may change an argument"
+            return
+        if self.effects is not None and self.effects.shares(result):
+            self.facts.no_processes = "a result is an object that others have, too"
+            return
         if not _is_plain(result):
             try:
                 took, size, _, *views = _pickled(result)
@@ -184,25 +199,18 @@ class Plan:
     def _stay(self, why: str) -> None:
         self.facts.stays = self.facts.reason = why
 
-    def _look_at_effects(self, loop: _ext.Inline) -> bool:
-        """Whether it is known by now what the function may change; an item has to be seen in between."""
+    def _look_at_effects(self, early: bool) -> bool:
+        """Whether it is known by now what the function may change; an item has to be seen in between, but for a call
+        beside which the watcher decides: that goes on where there is no state to be seen."""
         if self.effects is None:
-            from allcores._effects import Effects, State
+            from allcores._effects import Effects
 
             self.effects = Effects(self.user_fn)
-            if self.effects.rebinds:
-                self._stay(f"{self.facts.name} rebinds {self.effects.rebinds}")
-            elif self.effects.stateful:
-                self._stay(f"{self.facts.name} goes on with {self.effects.stateful}")
+            if (why := self.effects.stays(self.facts.name)) is not None:
+                self._stay(why)
+                return True
             self.facts.no_processes = self.facts.no_processes or self.effects.against_processes()
-            if self.facts.stays is None and self.effects.state:
-                self.state = State(self.effects)
-                return False
-        if self.state is not None:
-            changed = self.state.changed()
-            if changed:
-                self._stay(f"{self.facts.name} changed {changed}")
-        return True
+        return self.state is not None or (early and not self.effects.own_state)
 
     def _gil(self, loop: _ext.Inline) -> None:
         held, looks = (now - seen for now, seen in zip(loop.gil, self.gil_seen, strict=True))
@@ -217,10 +225,13 @@ class Plan:
             self.facts.reason = "the items are too small to send"
         elif left is not None and left * self.wall < LEAST_WORK:
             self.facts.reason = "too little work left"
-        elif not self._look_at_effects(loop):
+        elif not self._look_at_effects(early):
             loop.due = True  # the next item, then what it changed
         elif self.facts.stays is None and (choice := _cost.choose(self, left)) is not None:
-            self._take(loop, choice, early)
+            if early or self.looked == loop.calls:
+                self._take(loop, choice, early)
+            else:  # it may have begun to change something since
+                self.state, loop.due = None, True
 
     def _take(self, loop: _ext.Inline, choice: _cost.Choice, early: bool) -> None:
         from allcores import _lines
@@ -266,6 +277,7 @@ class Plan:
         for figures in (self.walls, self.cpu_s):
             figures.clear()
         self.facts.gil_share, self.gil_seen = None, (0, 0)
+        self.effects = self.state = None
         self.began, self.began_cpu = time.perf_counter(), time.process_time()
         self.facts.backend, self.facts.workers = "inline", 0
         self.facts.moves.append(f"inline from item {made}: {self.facts.reason}")
