@@ -48,8 +48,6 @@ def in_processes(wall: float, pickling: float, workers: int) -> float:
 
 
 def choose(plan: Plan, left: int | None) -> Choice | None:
-    from allcores import _lines
-
     cpus = plan.cpus
     asked = plan.options["max_workers"]
     wall = plan.wall
@@ -66,7 +64,8 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
     if plan.facts.no_processes is None and workers > 0:
         pickling = sum(plan.pickling) / len(plan.pickling) if plan.pickling else 0.0
         plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus)
-    if _lines.processes_cold() and left is not None and left * wall < 2 * COLD_S:
+    lines = sys.modules.get("allcores._lines")  # not imported for work that stays
+    if (lines is None or lines.processes_cold()) and left is not None and left * wall < 2 * COLD_S:
         plan.facts.costs.pop("processes", None)
     best = min(plan.facts.costs, key=lambda name: plan.facts.costs[name])
     if best == "processes" and plan.facts.costs["threads"] <= 1.05 * plan.facts.costs[best]:
