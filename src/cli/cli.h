@@ -21,7 +21,7 @@ struct ac_settings {
     double fail_under; /* 0: none */
     const char *outputs[AC_MAX_OUTPUTS];
     size_t output_count;
-    const char *python;
+    const char *python, *fix; /* fix: where the diff goes */
     bool module, quiet, json, no_children, with_args, full_paths, help;
     int64_t items, runs; /* of a race; 0: not said */
     double timeout_s;    /* 0: not said */
@@ -44,6 +44,7 @@ enum ac_option_id {
     AC_OPT_WITH_ARGS,
     AC_OPT_FULL_PATHS,
     AC_OPT_PYTHON,
+    AC_OPT_FIX,
     AC_OPT_MODULE,
     AC_OPT_ITEMS,
     AC_OPT_EXPRESSION,
@@ -106,6 +107,9 @@ int ac_sources_new(struct ac_sources **ret);
 /* The root of the target's own view of files ("" for ours) and its working directory. */
 void ac_sources_at(struct ac_sources *sources, const char *root, const char *cwd);
 const char *ac_sources_line(const char *file, int32_t line, void *sources);
+/* Where we find a file that the target calls `name`. */
+void ac_sources_path(const struct ac_sources *sources, const char *name, char *buffer, size_t size);
+const char *ac_sources_cwd(const struct ac_sources *sources);
 void ac_sources_free(struct ac_sources *sources);
 
 /* --- launch.c: a program under the probe */
@@ -126,6 +130,11 @@ int ac_launch_exit_code(const struct ac_launch *launch); /* as the shell reports
 /* A signal that asked us to stop watching (Ctrl-C with --pid, SIGTERM): its number, 0 none. */
 int ac_stop_signal(void);
 void ac_catch_stop_signals(void); /* SIGINT, SIGTERM, SIGHUP end a --pid run and give the report */
+
+/* --- fix.c: the main verdict's fix as a diff, by a helper of the Python package */
+/* Puts it, or why there is none, into the diagnosis. Without a helper the snippet is all there is. */
+void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
+                struct ac_diagnosis *diagnosis);
 
 /* --- tell.c: diagnose, print, write, as why and show both do. Returns 0 or AC_EXIT_ERROR. */
 int ac_tell(const struct ac_settings *settings, const struct ac_profile *profile, struct ac_sources *sources);

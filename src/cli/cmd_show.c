@@ -126,6 +126,6 @@ const struct ac_command ac_cmd_show = {
                "  allcores show run.allcores -q -o run.speedscope.json\n"
                "  allcores show before.allcores after.allcores -o change.json\n",
     .options = AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) |
-               AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS),
+               AC_TAKES(AC_OPT_FIX) | AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS),
     .run = run,
 };

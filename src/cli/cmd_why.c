@@ -252,7 +252,8 @@ const struct ac_command ac_cmd_why = {
     .options = AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS) | AC_TAKES(AC_OPT_PID) |
                AC_TAKES(AC_OPT_DURATION) | AC_TAKES(AC_OPT_RATE) | AC_TAKES(AC_OPT_OUTPUT) |
                AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) | AC_TAKES(AC_OPT_FAIL_UNDER) |
-               AC_TAKES(AC_OPT_NO_CHILDREN) | AC_TAKES(AC_OPT_PYTHON) | AC_TAKES(AC_OPT_MODULE),
+               AC_TAKES(AC_OPT_NO_CHILDREN) | AC_TAKES(AC_OPT_PYTHON) | AC_TAKES(AC_OPT_MODULE) |
+               AC_TAKES(AC_OPT_FIX),
     .program = true,
     .run = run_why,
 };

@@ -23,6 +23,7 @@ static const struct option options[AC_OPT_COUNT] = {
     [AC_OPT_WITH_ARGS] = {0, "--with-args", NULL, "tell the program's arguments in .html too"},
     [AC_OPT_FULL_PATHS] = {0, "--full-paths", NULL, "tell whole paths in .html"},
     [AC_OPT_PYTHON] = {0, "--python", "EXE", "the interpreter for a script or -m (python3 by default)"},
+    [AC_OPT_FIX] = {0, "--fix", "FILE", "write the fix as a patch to FILE: patch -p1 < FILE"},
     [AC_OPT_MODULE] = {'m', NULL, "MODULE", "run a module as `python -m` does"},
     [AC_OPT_ITEMS] = {'n', NULL, "N", "call the function with 0, 1, ... N - 1 (8 by default)"},
     [AC_OPT_EXPRESSION] = {0, "--items", "EXPRESSION", "call it with each value of a Python expression"},
@@ -166,6 +167,7 @@ static int set_option(int id, const char *value, struct ac_settings *settings) {
         settings->outputs[settings->output_count++] = value;
         return 0;
     case AC_OPT_PYTHON: settings->python = value; return 0;
+    case AC_OPT_FIX: settings->fix = value; return 0;
     case AC_OPT_QUIET: settings->quiet = true; return 0;
     case AC_OPT_JSON: settings->json = true; return 0;
     case AC_OPT_NO_CHILDREN: settings->no_children = true; return 0;

@@ -118,6 +118,11 @@ static int check_writable(const char *path) {
 }
 
 int ac_outputs_check(const struct ac_settings *settings) {
+    int unwritable = settings->fix ? check_writable(settings->fix) : 0;
+    if (unwritable) {
+        ac_fail("--fix %s: cannot be written: %s", settings->fix, strerror(-unwritable));
+        return -EINVAL;
+    }
     for (size_t i = 0; i < settings->output_count; i++) {
         const char *path = settings->outputs[i];
         if (!writer_of(path)) {
@@ -149,9 +154,21 @@ static int write_one(const char *path, const struct ac_settings *settings, const
     return 0;
 }
 
+static int write_fix(const char *path, const struct ac_verdict *verdict) {
+    if (!verdict->fix_diff) {
+        ac_warn("--fix %s: not written: %s", path,
+                verdict->fix_withheld ? verdict->fix_withheld
+                : verdict->fix_text   ? "there is no patch for this verdict, or no helper to make one"
+                                      : "there is nothing to fix");
+        return 0;
+    }
+    int err = ac_file_write(path, verdict->fix_diff, strlen(verdict->fix_diff));
+    return err ? ac_fail("--fix %s: not written: %s", path, strerror(-err)) : 0;
+}
+
 int ac_outputs_write(const struct ac_settings *settings, const struct ac_profile *profile,
                      const struct ac_diagnosis *diagnosis) {
-    int code = 0;
+    int code = settings->fix ? write_fix(settings->fix, &diagnosis->main) : 0;
     for (size_t i = 0; i < settings->output_count; i++) {
         int failed = write_one(settings->outputs[i], settings, profile, diagnosis);
         code = failed ? failed : code;

@@ -35,11 +35,19 @@ void ac_sources_at(struct ac_sources *sources, const char *root, const char *cwd
     ac_copy(sources->cwd, sizeof(sources->cwd), cwd);
 }
 
+void ac_sources_path(const struct ac_sources *sources, const char *name, char *buffer, size_t size) {
+    const char *base = *name == '/' ? "" : sources->cwd;
+    snprintf(buffer, size, "%s%s%s%s", sources->root, base, *base ? "/" : "", name);
+}
+
+const char *ac_sources_cwd(const struct ac_sources *sources) {
+    return sources->cwd;
+}
+
 /* A file that cannot be read is remembered as empty, so that it is tried once. */
 static struct file *open_file(struct ac_sources *sources, const char *name) {
     char path[3 * PATH_MAX];
-    const char *base = *name == '/' ? "" : sources->cwd;
-    snprintf(path, sizeof(path), "%s%s%s%s", sources->root, base, *base ? "/" : "", name);
+    ac_sources_path(sources, name, path, sizeof(path));
     for (size_t i = 0; i < sources->count; i++) {
         if (strcmp(sources->files[i].path, path) == 0) {
             return &sources->files[i];

@@ -28,6 +28,9 @@ int ac_tell(const struct ac_settings *settings, const struct ac_profile *profile
     if (err) {
         return ac_fail("cannot diagnose: %s", strerror(-err));
     }
+    if (sources && (settings->fix || settings->output_count || settings->json || !settings->quiet)) {
+        ac_fix_ask(profile, sources, diagnosis);
+    }
     int code = 0;
     if (settings->json) {
         err = tell_json(profile, diagnosis);

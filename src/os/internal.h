@@ -21,6 +21,9 @@ int ac__read_small(const char *path, char *buffer, size_t size);
  * cannot be read is no quota; only -ENOMEM is an error. */
 int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_path, size_t size);
 
+/* spawn.c: in a child, the mask and dispositions that the command was started with. */
+void ac__child_restore_signals(void);
+
 /* procfs.c: "0-3,8" as the kernel prints sets of CPUs. */
 void ac__parse_cpu_list(const char *text, cpu_set_t *ret);
 

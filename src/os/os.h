@@ -193,4 +193,10 @@ int ac_child_start_at(char *const argv[], const struct ac_child_place *place, st
 int ac_child_release(struct ac_child *child);
 void ac_child_abandon(struct ac_child *child); /* close the pipes, kill a child that was never released */
 
+/* --- ask.c */
+/* Run argv[0] with `request` as its stdin until it has ended; what it printed, at most `max` bytes, is added
+ * to the buffer. -ETIMEDOUT, -EFBIG: killed; -ECHILD: it failed. */
+int ac_ask(char *const argv[], const char *request, size_t len, size_t max, int64_t until_ns,
+           struct ac_buf *answer);
+
 #endif

@@ -34,6 +34,7 @@ struct ac_sys {
     int (*fchmod)(int fd, mode_t mode);
     int (*fsync)(int fd);
     int (*pipe2)(int fds[2], int flags);
+    int (*dup2)(int from, int to);
     pid_t (*fork)(void);
     int (*execvp)(const char *file, char *const argv[]);
     pid_t (*wait4)(pid_t pid, int *status, int options, struct rusage *ret);

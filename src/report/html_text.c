@@ -103,8 +103,8 @@ static void put_fix(struct ac_page *page) {
             ac_buf_str(page->buf, "</p>\n");
         }
     }
-    if (v->fix_code) {
-        put_code(page, v->fix_code);
+    if (v->fix_diff || v->fix_code) {
+        put_code(page, v->fix_diff ? v->fix_diff : v->fix_code);
     }
     if (v->fix_more) {
         ac_buf_str(page->buf, "<p class=\"more\">");

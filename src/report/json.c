@@ -299,6 +299,8 @@ static json_t *fix_of(const struct ac_verdict *v) {
     bool ok = ac_json_set(o, "text", ac_json_text(v->fix_text)) &&
               ac_json_set(o, "code", text_or_null(v->fix_code)) &&
               ac_json_set(o, "more", text_or_null(v->fix_more)) &&
+              ac_json_set(o, "diff", text_or_null(v->fix_diff)) &&
+              ac_json_set(o, "withheld", text_or_null(v->fix_withheld)) &&
               ac_json_set(o, "function", text_or_null(v->fix_place.function)) &&
               ac_json_set(o, "file", text_or_null(v->fix_place.file)) &&
               ac_json_set(o, "line", int_or_null(v->fix_place.line, v->fix_place.line > 0));

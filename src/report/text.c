@@ -134,8 +134,11 @@ static void fix(struct text *t) {
         ac_buf_str(t->buf, "\n");
         put_wrapped(t, v->fix_text, 2, "Fix: ");
     }
-    if (v->fix_code) {
-        put_code(t, v->fix_code);
+    if (v->fix_diff || v->fix_code) {
+        put_code(t, v->fix_diff ? v->fix_diff : v->fix_code);
+    }
+    if (v->fix_withheld) {
+        put_wrapped(t, v->fix_withheld, 2, "No patch: ");
     }
     if (v->fix_more) {
         put_wrapped(t, v->fix_more, 2, "");

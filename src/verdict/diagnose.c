@@ -38,6 +38,8 @@ static void verdict_free(struct ac_verdict *verdict) {
     ac_free(verdict->fix_text);
     ac_free(verdict->fix_code);
     ac_free(verdict->fix_more);
+    ac_free(verdict->fix_diff);
+    ac_free(verdict->fix_withheld);
 }
 
 /* A buffer's text handed over, NULL when empty. */

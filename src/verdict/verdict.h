@@ -25,6 +25,8 @@ struct ac_verdict {
     char *fix_text; /* NULL: nothing to fix */
     char *fix_code; /* a snippet in the standard library's terms, naming the user's own function; or NULL */
     char *fix_more; /* what allcores adds, one line; or NULL */
+    char *fix_diff; /* the fix as a diff of the user's file; from outside, after the diagnosis; or NULL */
+    char *fix_withheld;        /* why there is none, or NULL */
     struct ac_place fix_place; /* where the snippet goes */
     double estimate_speedup;   /* 0: no estimate; always labelled as an estimate */
     double estimate_cpus;

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "os/internal.h"
 #include "os/os.h"
 #include "os/syscalls.h"
 
@@ -27,7 +28,7 @@ void ac_child_save_signals(void) {
     saved.taken = true;
 }
 
-static void restore_signals(void) {
+void ac__child_restore_signals(void) {
     if (saved.taken) {
         for (int signal = 1; signal < NSIG; signal++) {
             sigaction(signal, &saved.actions[signal],
@@ -54,7 +55,7 @@ _Noreturn static void run_child(char *const argv[], const struct ac_child_place 
     if (place) {
         take_place(place);
     }
-    restore_signals();
+    ac__child_restore_signals();
     do {
         got = ac_sys.read(go, &byte, 1);
     } while (got < 0 && errno == EINTR);

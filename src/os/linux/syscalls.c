@@ -73,6 +73,7 @@ struct ac_sys ac_sys = {
     .fchmod = fchmod,
     .fsync = fsync,
     .pipe2 = pipe2,
+    .dup2 = dup2,
     .fork = fork,
     .execvp = execvp,
     .wait4 = wait4,

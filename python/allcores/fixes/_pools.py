@@ -1,0 +1,253 @@
+"""Rewrites of pools: threads that should be processes, and pools that are used badly."""
+
+from __future__ import annotations
+
+import ast
+
+from allcores.fixes._guard import process_task
+from allcores.fixes._request import Withheld
+from allcores.fixes._safe import Module, loaded, require_task, stored
+from allcores.fixes._source import Source
+
+_FUTURES = "concurrent.futures."
+
+
+def _pool_withs(source: Source, module: Module, names: set[str]) -> list[ast.stmt]:
+    found: list[ast.stmt] = []
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.With) and len(node.items) == 1:
+            item = node.items[0]
+            call = item.context_expr
+            named = isinstance(item.optional_vars, ast.Name)
+            if named and isinstance(call, ast.Call) and module.dotted(call.func) in names:
+                found.append(node)
+    return source.nearest(found)
+
+
+def _methods(node: ast.AST, pool: str) -> list[ast.Call]:
+    """Calls of the pool's methods; withheld where the pool is used in any other way."""
+    calls = [
+        one
+        for one in ast.walk(node)
+        if isinstance(one, ast.Call)
+        and isinstance(one.func, ast.Attribute)
+        and isinstance(one.func.value, ast.Name)
+        and one.func.value.id == pool
+    ]
+    uses = sum(
+        isinstance(one, ast.Name) and one.id == pool and isinstance(one.ctx, ast.Load)
+        for one in ast.walk(node)
+    )
+    if uses != len(calls) or not calls:
+        raise Withheld(f"{pool} is handed on, and what is done with it there was not looked into")
+    return calls
+
+
+def _task_of(call: ast.Call) -> str:
+    match call.args:
+        case [ast.Name(id=name), *_]:
+            return name
+        case [ast.Lambda(), *_]:
+            raise Withheld("a lambda cannot be sent to another process")
+        case [ast.Attribute(), *_]:
+            raise Withheld("the tasks are methods: their object would have to be sent along")
+    raise Withheld("what the tasks run cannot be told")
+
+
+def _check_arguments(source: Source, module: Module, call: ast.Call) -> None:
+    """Withheld where what is sent may be large."""
+    function = source.function_of(call)
+    attr = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if any(isinstance(one, ast.Starred) for one in call.args) or any(
+        one.arg is None for one in call.keywords
+    ):
+        raise Withheld("the arguments cannot be told")
+    targets = {
+        name: one.iter
+        for up in source.above(call)
+        for one in (getattr(up, "generators", []) or ([up] if isinstance(up, ast.For) else []))
+        for name in stored(one.target)
+    }
+    for one in call.args[1:]:
+        if attr == "map":
+            fine = module.has_small_items(one, function)
+        elif isinstance(one, ast.Name) and one.id in targets:
+            fine = module.has_small_items(targets[one.id], function)
+        else:
+            fine = module.is_small(one, function)
+        if not fine:
+            raise Withheld(f"how much would be sent to the processes cannot be told ({source.text(one)})")
+
+
+def _rename_import(source: Source, old: str, new: str) -> None:
+    for node in source.tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "concurrent.futures":
+            names = [one.name for one in node.names]
+            if old in names and new not in names:
+                if any(one.asname for one in node.names) or node.lineno != node.end_lineno:
+                    raise Withheld("its import is written in a way that was not thought of")
+                kept = [new if one == old else one for one in names]
+                source.replace(node, "from concurrent.futures import " + ", ".join(kept))
+            return
+
+
+def threads_to_processes(source: Source) -> bool:
+    """ThreadPoolExecutor becomes ProcessPoolExecutor, in the one place where it is used."""
+    old, new = "ThreadPoolExecutor", "ProcessPoolExecutor"
+    module = Module(source)
+    uses = [
+        one
+        for one in ast.walk(source.tree)
+        if isinstance(one, ast.Name | ast.Attribute) and module.dotted(one) == _FUTURES + old
+    ]
+    withs = _pool_withs(source, module, {_FUTURES + old})
+    if not withs:
+        return False
+    node = withs[0]
+    assert isinstance(node, ast.With)
+    call, pool = node.items[0].context_expr, node.items[0].optional_vars
+    assert isinstance(call, ast.Call) and isinstance(pool, ast.Name)
+    if len(uses) != 1:
+        raise Withheld("the file has several thread pools")
+    if any(one.arg != "max_workers" for one in call.keywords) or len(call.args) > 1:
+        raise Withheld("the pool has options that mean threads")
+    for one in _methods(node, pool.id):
+        if not isinstance(one.func, ast.Attribute) or one.func.attr not in ("map", "submit"):
+            raise Withheld("the pool is used in ways that were not thought of")
+        _check_arguments(source, module, one)
+    # the pool's tasks: each checked, the guard made once
+    names = sorted({_task_of(one) for one in _methods(node, pool.id)})
+    for name in names[1:]:
+        require_task(module, name, process=True)
+    process_task(source, module, names[0])
+    if isinstance(call.func, ast.Name):
+        if call.func.id != old:
+            raise Withheld("its import is written in a way that was not thought of")
+        _rename_import(source, old, new)
+        source.replace(call.func, new)
+    else:
+        source.replace(call.func, source.text(call.func).replace(old, new))
+    return True
+
+
+def chunks(source: Source) -> bool:
+    """A ``chunksize`` for ``map``, ``imap`` and ``imap_unordered`` of many small tasks."""
+    module = Module(source)
+    pools = {_FUTURES + "ProcessPoolExecutor", "multiprocessing.Pool"}
+    for node in _pool_withs(source, module, pools):
+        assert isinstance(node, ast.With)
+        item = node.items[0]
+        assert isinstance(item.context_expr, ast.Call) and isinstance(item.optional_vars, ast.Name)
+        futures = module.dotted(item.context_expr.func).startswith(_FUTURES)
+        wanted = ("map",) if futures else ("imap", "imap_unordered")
+        done = False
+        for call in _methods(node, item.optional_vars.id):
+            assert isinstance(call.func, ast.Attribute)
+            has = any(one.arg in ("chunksize", None) for one in call.keywords) or (
+                not futures and len(call.args) > 2
+            )
+            if call.func.attr in wanted and len(call.args) >= 2 and not has:
+                items = call.args[1]
+                if len(call.args) > 2 or not module.has_length(items, source.function_of(call)):
+                    raise Withheld(f"whether {source.text(items)} can be counted cannot be told")
+                size = f"max(1, len({source.text(items)}) // {4 * source.request.workers})"
+                end = source.span(items)[1]
+                source.edits.append((end, end, f", chunksize={size}"))
+                done = True
+        if done:
+            return True
+    return False
+
+
+def _plain_loop(node: ast.For) -> None:
+    for one in ast.walk(node):
+        if isinstance(one, ast.Break | ast.Return | ast.Continue | ast.Yield | ast.Await | ast.Try):
+            raise Withheld("the loop may end before its last item")
+    if node.orelse:
+        raise Withheld("the loop has an else")
+
+
+def collect_later(source: Source) -> bool:
+    """``submit().result()`` or ``apply()`` in a for loop: all are submitted first."""
+    module = Module(source)
+    loops: list[ast.stmt] = [one for one in ast.walk(source.tree) if isinstance(one, ast.For)]
+    for loop in source.nearest(loops):
+        assert isinstance(loop, ast.For)
+        waits = [one for one in ast.walk(loop) if isinstance(one, ast.Call) and _submitted(one)]
+        if len(waits) != 1:
+            continue
+        wait = waits[0]
+        made = _submitted(wait)
+        assert made is not None and isinstance(made.func, ast.Attribute)
+        _plain_loop(loop)
+        if any(
+            isinstance(
+                up, ast.For | ast.While | ast.ListComp | ast.If | ast.IfExp | ast.Lambda | ast.GeneratorExp
+            )
+            for up in source.above(wait)
+            if up in set(ast.walk(loop)) and up is not loop
+        ):
+            raise Withheld("the task is not submitted in every turn of the loop")
+        require_task(module, _task_of(made), process=False)
+        names = set().union(*(loaded(one) for one in [*made.args[1:], *[k.value for k in made.keywords]]))
+        inside = set().union(*(stored(one) for one in loop.body))
+        if names & inside or stored(loop.target) & inside:
+            raise Withheld("a task is given what an earlier turn of the loop made")
+        if not isinstance(loop.target, ast.Name) or wait.lineno != wait.end_lineno:
+            raise Withheld("the loop is written in a way that was not thought of")
+        target, indent = loop.target.id, source.indent(loop)
+        taken = loaded(source.tree) | stored(source.tree)
+        job, jobs = next((j, j + "s") for j in ("job", "future", "pending_job") if not {j, j + "s"} & taken)
+        rest = [one for one in ast.walk(loop) if isinstance(one, ast.Name) and one.id == target]
+        within = [one for one in ast.walk(made) if isinstance(one, ast.Name) and one.id == target]
+        kept = len(rest) - 1 > len(within) or is_used_after(source, loop)
+        text = source.text(made).replace(".apply(", ".apply_async(", 1)
+        value = f"({target}, {text})" if kept else text
+        end = source.at(loop.body[0].lineno) if loop.body[0].lineno > loop.lineno else 0
+        if not end or loop.body[0].lineno != loop.lineno + 1:
+            raise Withheld("the loop is written in a way that was not thought of")
+        get = "get" if made.func.attr != "submit" else "result"
+        source.replace(wait, f"{job}.{get}()")
+        source.replace_lines(
+            loop.lineno,
+            loop.lineno,
+            [
+                f"{indent}{jobs} = [{value} for {target} in {source.text(loop.iter)}]",
+                f"{indent}for {f'{target}, ' if kept else ''}{job} in {jobs}:",
+            ],
+        )
+        return True
+    return False
+
+
+def is_used_after(source: Source, loop: ast.For) -> bool:
+    """Is the loop's variable read below it, in whatever scope?"""
+    name = loop.target.id if isinstance(loop.target, ast.Name) else ""
+    last = loop.end_lineno or loop.lineno
+    return any(
+        isinstance(one, ast.Name) and one.id == name and one.lineno > last for one in ast.walk(source.tree)
+    )
+
+
+def _submitted(node: ast.AST) -> ast.Call | None:
+    """The call that hands a task out, of an expression that waits for its result at once."""
+    match node:
+        case ast.Call(
+            func=ast.Attribute(
+                value=ast.Call(func=ast.Attribute(attr="submit", value=ast.Name())) as made, attr="result"
+            ),
+            args=[],
+            keywords=[],
+        ):
+            return made
+        case ast.Call(
+            func=ast.Attribute(
+                value=ast.Call(func=ast.Attribute(attr="apply_async", value=ast.Name())) as made, attr="get"
+            ),
+            args=[],
+            keywords=[],
+        ):
+            return made
+        case ast.Call(func=ast.Attribute(attr="apply", value=ast.Name()), args=[ast.Name(), *_]):
+            return node
+    return None

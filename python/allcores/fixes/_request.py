@@ -1,0 +1,41 @@
+"""What the command asks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Withheld(Exception):
+    """No diff; the message says why, for the user."""
+
+
+@dataclass
+class Request:
+    """A verdict about one file. ``lines``: where the run was seen, most telling first."""
+
+    verdict: str
+    path: str  # where the file is to be read
+    name: str  # what the diff calls it, relative
+    lines: list[int] = field(default_factory=list)
+    python: tuple[int, int] = (3, 11)
+    workers: int = 2
+    free_threaded: bool = False
+    started_ns: int = 0  # 0: not known
+
+    @classmethod
+    def parse(cls, text: str) -> Request:
+        """From JSON; ValueError, KeyError or TypeError for what is none."""
+        o: dict[str, Any] = json.loads(text)
+        version = str(o.get("python") or "3.11").split(".")
+        return cls(
+            verdict=str(o["verdict"]),
+            path=str(o["path"]),
+            name=str(o["name"]),
+            lines=[int(line) for line in o.get("lines", [])],
+            python=(int(version[0]), int(version[1])),
+            workers=max(1, int(o.get("workers", 2))),
+            free_threaded=bool(o.get("free_threaded", False)),
+            started_ns=int(o.get("started_ns", 0)),
+        )

@@ -1,0 +1,474 @@
+"""May a function run in another process or thread, out of turn, without the program noticing?
+
+Only what can be told from the source counts: the function stands at module level, computes with its own
+objects, and calls what is known to have no effect. Everything else is withheld, with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+
+from allcores.fixes._request import Withheld
+from allcores.fixes._source import AnyFunction, Source
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_BUILTINS = set(
+    _words(
+        "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset "
+        "hex int isinstance issubclass len list map max min oct ord pow range repr reversed round set slice sorted "
+        "str sum tuple zip"
+    )
+)
+# Whole modules, or functions of one, that change nothing but what they are given and are the same in each process.
+_PURE = set(
+    _words(
+        "math cmath hashlib itertools operator statistics string struct base64 binascii zlib decimal fractions "
+        "textwrap unicodedata difflib json.loads json.dumps re.compile re.sub re.subn re.match re.search re.findall "
+        "re.split re.fullmatch re.finditer re.escape functools.reduce bisect.bisect bisect.bisect_left "
+        "bisect.bisect_right heapq.nlargest heapq.nsmallest heapq.merge collections.Counter collections.defaultdict "
+        "collections.deque copy.copy copy.deepcopy random.Random html.escape html.unescape gzip.compress "
+        "gzip.decompress bz2.compress bz2.decompress lzma.compress lzma.decompress datetime.timedelta "
+        "urllib.parse"
+    )
+)
+_CLOCK = {"time.monotonic", "time.time", "time.perf_counter", "time.sleep"}
+_NETWORK = {
+    "urllib.request.urlopen",
+    "urllib.request.Request",
+    "requests.get",
+    "httpx.get",
+    "socket.create_connection",
+    "http.client.HTTPConnection",
+    "http.client.HTTPSConnection",
+}
+# Methods that leave strings, bytes, lists, dicts, numbers, matches and digests as they are.
+_READERS = set(
+    _words(
+        "split rsplit splitlines strip lstrip rstrip join lower upper title replace encode decode startswith endswith "
+        "get items keys values copy count index find rfind hexdigest digest group groups groupdict zfill isdigit "
+        "isalpha isalnum isspace partition rpartition casefold format translate bit_length most_common union "
+        "intersection difference ljust rjust center start end span hex to_bytes as_integer_ratio match search sub "
+        "findall fullmatch finditer total_seconds"
+    )
+)
+_NUMBERS = set(
+    _words("len sum int float bool abs round ord min max hexdigest digest count index find crc32 adler32")
+)
+_EXCEPTIONS = {n for n, v in vars(builtins).items() if isinstance(v, type) and issubclass(v, BaseException)}
+
+
+def root(node: ast.AST) -> str | None:
+    """The name at the bottom of ``name.a[b].c``."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def stored(node: ast.AST) -> set[str]:
+    """Names that something binds, below it included."""
+    names = {
+        one.id for one in ast.walk(node) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)
+    }
+    names |= {one.name for one in ast.walk(node) if isinstance(one, ast.ExceptHandler) and one.name}
+    for one in ast.walk(node):
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(one.name)
+        elif isinstance(one, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in one.names}
+    return names
+
+
+def loaded(node: ast.AST) -> set[str]:
+    """Names that something reads."""
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+
+
+class Module:
+    """What the names of a module stand for."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.functions: dict[str, AnyFunction] = {}
+        self.imports: dict[str, str] = {}
+        self.constants: dict[str, ast.expr] = {}
+        counts: dict[str, int] = {}
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Global):
+                for name in node.names:
+                    counts[name] = counts.get(name, 0) + 2
+        for statement in self._level(source.tree.body):
+            for name in stored(statement) if not self._is_block(statement) else set():
+                counts[name] = counts.get(name, 0) + 1
+            self._note(statement)
+        for names in (self.functions, self.imports, self.constants):
+            for name in [name for name in names if counts.get(name, 0) > 1]:
+                names.pop(name)
+
+    def _is_block(self, node: ast.stmt) -> bool:
+        return isinstance(node, ast.If | ast.Try | ast.With)
+
+    def _level(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        found: list[ast.stmt] = []
+        for statement in body:
+            found.append(statement)
+            if self._is_block(statement):
+                found += self._level(
+                    [one for one in ast.iter_child_nodes(statement) if isinstance(one, ast.stmt)]
+                )
+        return found
+
+    def _note(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node in self.source.tree.body:
+            self.functions[node.name] = node
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.asname or alias.name.split(".")[0]
+                self.imports[name] = alias.name if alias.asname else name
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                self.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Assign) and node in self.source.tree.body:
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self.constants[target.id] = node.value
+
+    def dotted(self, node: ast.AST) -> str:
+        """``json.loads`` for what names it through an import; "" for anything else."""
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name) or node.id not in self.imports:
+            return ""
+        return ".".join([self.imports[node.id], *reversed(parts)])
+
+    def is_builtin(self, name: str) -> bool:
+        """Does the name still mean what Python gave it?"""
+        return (
+            name not in self.functions and name not in self.imports and name not in stored(self.source.tree)
+        )
+
+    # --- values
+
+    def is_small(self, node: ast.expr | None, function: AnyFunction | None = None, depth: int = 0) -> bool:
+        """A number, a short string, a few of them: something that costs nothing to send."""
+        if depth > 12:
+            return False
+
+        def small(one: ast.expr | None) -> bool:
+            return self.is_small(one, function, depth + 1)
+
+        match node:
+            case None | ast.Constant() | ast.Compare():
+                return True
+            case ast.BinOp(left=left, op=op, right=right):
+                repeats = isinstance(op, ast.Mult) and any(
+                    isinstance(one, ast.List | ast.Tuple | ast.JoinedStr)
+                    or (isinstance(one, ast.Constant) and isinstance(one.value, str | bytes))
+                    for one in (left, right)
+                )
+                return isinstance(op, ast.Mod) or (not repeats and small(left) and small(right))
+            case ast.UnaryOp(operand=operand):
+                return small(operand)
+            case ast.BoolOp(values=values) | ast.Tuple(elts=values):
+                return all(small(one) for one in values)
+            case ast.IfExp(body=body, orelse=other):
+                return small(body) and small(other)
+            case ast.JoinedStr(values=values):
+                return all(small(one.value) for one in values if isinstance(one, ast.FormattedValue))
+            case ast.Subscript(slice=ast.Slice(upper=ast.Constant(), lower=None)):
+                return True
+            case ast.Call(func=ast.Name(id="str" | "repr" | "tuple"), args=[arg]):
+                return small(arg)
+            case ast.Call(func=ast.Name(id=name)):
+                called = self.functions.get(name)
+                if called and depth < 4:
+                    return self.returns_small(called, depth + 4)
+                return name in _NUMBERS
+            case ast.Call(func=ast.Attribute(attr=name)):
+                return name in _NUMBERS or self.dotted(node.func).startswith(("math.", "time."))
+            case ast.Name(id=name):
+                return self._is_small_name(name, function, depth)
+        return False
+
+    def _is_small_name(self, name: str, function: AnyFunction | None, depth: int) -> bool:
+        scope: ast.AST = function or self.source.tree
+        if function and name in {arg.arg for arg in ast.walk(function) if isinstance(arg, ast.arg)}:
+            return True  # no larger than what it was given, which is judged where it is given
+        if function and name not in stored(function):
+            return self.is_small(self.constants[name], None, depth + 1) if name in self.constants else False
+        values: list[ast.expr] = []
+        bound = 0
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id == name for t in node.targets
+            ):
+                values.append(node.value)
+            elif isinstance(node, ast.AugAssign | ast.AnnAssign) and root(node.target) == name:
+                values += [node.value] if node.value else []
+                grows = any(isinstance(v, ast.Constant) and isinstance(v.value, str | bytes) for v in values)
+                if isinstance(node, ast.AugAssign) and grows:
+                    return False  # a text that grows
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.target.id == name:
+                bound += 1
+                if not self.has_small_items(node.iter, function, depth + 1):
+                    return False
+            elif isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
+                bound -= 1
+        if not values and bound < 0:
+            return False
+        others = [one for one in values if name not in loaded(one)]
+        grown = [one for one in values if name in loaded(one)]
+        return all(self.is_small(one, function, depth + 1) for one in others) and all(
+            self._stays_small(one, name, function, depth) for one in grown
+        )
+
+    def _stays_small(self, node: ast.expr, name: str, function: AnyFunction | None, depth: int) -> bool:
+        """``text = str(i) + text[:20]`` does; ``text = text + "x"`` does not; numbers do not grow by much."""
+        cut = [one for one in ast.walk(node) if isinstance(one, ast.Subscript) and root(one) == name]
+        numbers = all(
+            not isinstance(one, ast.Constant | ast.JoinedStr)
+            or isinstance(getattr(one, "value", 0), int | float)
+            for one in ast.walk(node)
+        )
+        return bool(cut) or (numbers and isinstance(node, ast.BinOp | ast.Call))
+
+    def has_small_items(self, node: ast.expr, function: AnyFunction | None = None, depth: int = 0) -> bool:
+        """A range, or a list of small things."""
+        match node:
+            case ast.Call(func=ast.Name(id="range")):
+                return True
+            case ast.Call(func=ast.Name(id="list" | "sorted" | "tuple" | "reversed"), args=[arg]):
+                return self.has_small_items(arg, function, depth + 1)
+            case ast.Call(func=ast.Attribute(attr="split" | "splitlines")):
+                return True
+            case ast.List(elts=elts) | ast.Tuple(elts=elts):
+                return all(self.is_small(one, function, depth + 1) for one in elts)
+            case ast.ListComp(elt=elt, generators=[generator]):
+                if not isinstance(generator.target, ast.Name):
+                    return False
+                inner = {generator.target.id}
+                safe = self.has_small_items(generator.iter, function, depth + 1)
+                return (
+                    safe
+                    and all(
+                        name in inner or self.is_small(ast.Name(name, ast.Load()), function, depth + 1)
+                        for name in loaded(elt) - set(dir(builtins))
+                    )
+                    and isinstance(elt, ast.Name | ast.JoinedStr | ast.BinOp | ast.Tuple | ast.Constant)
+                )
+            case ast.Name(id=name) if depth < 8:
+                value = self.value_of(name, function)
+                return value is not None and self.has_small_items(value, function, depth + 1)
+        return False
+
+    def value_of(self, name: str, function: AnyFunction | None) -> ast.expr | None:
+        """What a name was bound to, where that happened once."""
+        if function is None or name not in stored(function):
+            return self.constants.get(name)
+        stores = [
+            one
+            for one in ast.walk(function)
+            if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store)
+        ]
+        parent = self.source.parent.get(stores[0]) if len(stores) == 1 else None
+        return parent.value if isinstance(parent, ast.Assign) and parent.targets == stores else None
+
+    def has_length(self, node: ast.expr, function: AnyFunction | None) -> bool:
+        """May it be counted, and gone through twice?"""
+        match node:
+            case ast.List() | ast.Tuple() | ast.ListComp():
+                return True
+            case ast.Call(func=ast.Name(id="range" | "list" | "sorted" | "tuple")):
+                return True
+            case ast.Call(func=ast.Attribute(attr="split" | "splitlines")):
+                return True
+            case ast.Name(id=name):
+                value = self.value_of(name, function)
+                return (
+                    value is not None and not isinstance(value, ast.Name) and self.has_length(value, function)
+                )
+        return False
+
+    def returns_small(self, function: AnyFunction, depth: int = 0) -> bool:
+        """Is every result of the function a small one?"""
+        returns = [one for one in ast.walk(function) if isinstance(one, ast.Return)]
+        return all(self.is_small(one.value, function, depth) for one in returns)
+
+
+class _Check:
+    """One function, and what it calls."""
+
+    def __init__(self, module: Module, process: bool, network: bool) -> None:
+        self.module = module
+        self.process = process
+        self.allowed = _PURE | _CLOCK | (_NETWORK if network else set())
+        self.seen: set[str] = set()
+        self.globals: set[str] = set()
+
+    def function(self, name: str, await_ok: bool = False) -> None:
+        if name in self.seen:
+            return
+        self.seen.add(name)
+        function = self.module.functions[name]
+        if function.decorator_list:
+            raise Withheld(f"{name} has a decorator, which may do anything")
+        if isinstance(function, ast.AsyncFunctionDef) and not await_ok:
+            raise Withheld(f"{name} is a coroutine")
+        defaults = [*function.args.defaults, *[one for one in function.args.kw_defaults if one]]
+        if any(not isinstance(one, ast.Constant) for one in defaults):
+            raise Withheld(f"{name} keeps its defaults from call to call")
+        self.body(function)
+
+    def body(self, function: AnyFunction) -> None:
+        name = function.name
+        own = stored(function) - {function.name}
+        params = {one.arg for one in ast.walk(function) if isinstance(one, ast.arg)}
+        fresh = {one for one in own - params if self._is_fresh(function, one)}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                raise Withheld(f"{name} changes {node.names[0]}, which others share")
+            if isinstance(node, ast.Yield | ast.YieldFrom):
+                raise Withheld(f"{name} is a generator")
+            if (
+                isinstance(
+                    node, ast.Import | ast.ImportFrom | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+                )
+                and node is not function
+            ):
+                raise Withheld(f"{name} has imports, classes or functions inside it")
+            if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                base = root(node)
+                if base not in fresh:
+                    raise Withheld(f"{name} changes {base or 'an object'}, which others may share")
+            aug = node.target if isinstance(node, ast.AugAssign) else None
+            if isinstance(aug, ast.Name) and aug.id not in fresh:
+                raise Withheld(f"{name} changes {aug.id} in place")
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in own | params:
+                self._global(name, node.id)
+            if isinstance(node, ast.Call):
+                self._call(name, node, own | params, fresh)
+
+    def _is_fresh(self, function: AnyFunction, name: str) -> bool:
+        values = []
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign):
+                if any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+                    values.append(node.value)
+                elif name in {
+                    n for t in node.targets if isinstance(t, ast.Tuple | ast.List) for n in stored(t)
+                }:
+                    return False
+            elif (
+                isinstance(node, ast.withitem)
+                and node.optional_vars is not None
+                and name in stored(node.optional_vars)
+            ):
+                values.append(node.context_expr)
+            elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and name in stored(node.target):
+                if not (isinstance(node.iter, ast.Call) and root(node.iter.func) == "range"):
+                    return False
+            elif isinstance(node, ast.NamedExpr | ast.AnnAssign) and name in stored(node.target):
+                return False
+        made = (
+            ast.Constant,
+            ast.List,
+            ast.Dict,
+            ast.Set,
+            ast.ListComp,
+            ast.DictComp,
+            ast.SetComp,
+            ast.JoinedStr,
+            ast.BinOp,
+            ast.Compare,
+            ast.UnaryOp,
+        )
+        return all(
+            isinstance(one, made)
+            or (
+                isinstance(one, ast.Call)
+                and isinstance(one.func, ast.Name)
+                and one.func.id in _BUILTINS - {"max", "min"}
+            )
+            or (isinstance(one, ast.Call) and self.module.dotted(one.func) != "")
+            for one in values
+        )
+
+    def _global(self, name: str, used: str) -> None:
+        module = self.module
+        if used in module.functions or used in module.imports:
+            if used in module.functions:
+                self.function(used)
+            return
+        if used not in module.constants:
+            if used in vars(builtins) and module.is_builtin(used):
+                return
+            raise Withheld(f"{name} uses {used}, which may change while the program runs")
+        if used in self.globals:
+            return
+        self.globals.add(used)
+        for node in ast.walk(module.source.tree):
+            changed = isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load)
+            called = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr not in _READERS
+                and not isinstance(node.func.value, ast.Call)
+            )
+            inner = node.func if called and isinstance(node, ast.Call) else node
+            if (changed or called) and root(inner) == used:
+                raise Withheld(f"{name} uses {used}, which the program changes")
+        if self.process:
+            require_repeatable(module, module.constants[used], used)
+
+    def _call(self, name: str, node: ast.Call, own: set[str], fresh: set[str]) -> None:
+        module, func = self.module, node.func
+        if isinstance(func, ast.Name):
+            known = func.id in module.functions or module.dotted(func) != ""
+            plain = (func.id in _BUILTINS or func.id in _EXCEPTIONS) and module.is_builtin(func.id)
+            if func.id in own or not (known or plain):
+                raise Withheld(f"{name} calls {func.id}, and what that does to others cannot be told")
+        dotted = module.dotted(func)
+        if dotted:
+            parts = dotted.split(".")
+            if not any(".".join(parts[: i + 1]) in self.allowed for i in range(len(parts))):
+                raise Withheld(f"{name} calls {dotted}, and what that does to others cannot be told")
+        elif isinstance(func, ast.Attribute):
+            base = root(func)
+            made = isinstance(func.value, ast.Constant | ast.JoinedStr | ast.Call | ast.BinOp)
+            if func.attr not in _READERS and base not in fresh and not made:
+                raise Withheld(
+                    f"{name} calls {base or ''}.{func.attr}, and what that does to others cannot be told"
+                )
+        elif not isinstance(func, ast.Name):
+            raise Withheld(f"{name} calls what it computes")
+
+
+def require_repeatable(module: Module, node: ast.expr, name: str) -> None:
+    """Another process computes a module's names again: do they become the same, and at little cost?"""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call):
+            dotted = module.dotted(one.func)
+            plain = isinstance(one.func, ast.Name) and one.func.id in _BUILTINS
+            pure = any(dotted == pure or dotted.startswith(pure + ".") for pure in _PURE)
+            method = isinstance(one.func, ast.Attribute) and one.func.attr in _READERS
+            if not (plain or pure or method):
+                raise Withheld(f"each process would compute {name} again, and perhaps otherwise")
+
+
+def require_task(module: Module, name: str, process: bool, network: bool = False) -> AnyFunction:
+    """``name`` may be given to a pool, and its calls do not notice each other. Withheld where that is not sure."""
+    if name not in module.functions:
+        raise Withheld(f"{name} is no plain function of this file")
+    _Check(module, process, network).function(name)
+    function = module.functions[name]
+    if process and not module.returns_small(function):
+        raise Withheld(
+            f"the size of what {name} returns cannot be told: sending it may cost more than it saves"
+        )
+    return function

@@ -1,0 +1,162 @@
+/* fix.c - the fix as a diff. The Python package has a helper that reads the user's file with Python's own
+ * ast; it runs in a process of its own, isolated from the user's modules, is asked one thing, and is not
+ * trusted to answer. */
+#include <glob.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "os/os.h"
+#include "verdict/evidence.h"
+
+#define MAX_ANSWER (4u << 20)
+#define MAX_LINES  64
+#define TIME_LIMIT (10 * AC_NS_PER_S)
+
+static const char program[] = "import sys\n"
+                              "sys.path.insert(0, sys.argv[1]) if sys.argv[1] else None\n"
+                              "from allcores.fixes import main\n"
+                              "main()\n";
+
+/* The interpreter and the package that were installed with this command: bin/allcores has its python beside
+ * it and the package under ../lib, or (pip --target) in its parent. */
+static void find_helper(char *python, size_t python_size, char *site, size_t site_size) {
+    static const char *const places[] = {"../lib/python3*/site-packages", "../lib/python3*/dist-packages",
+                                         "../local/lib/python3*/dist-packages", ".."};
+    char bin[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", bin, sizeof(bin) - 1);
+    bin[ac_max(len, 0)] = '\0';
+    char *slash = strrchr(bin, '/');
+    bin[slash ? slash - bin : 0] = '\0';
+    snprintf(python, python_size, "%s/python3", bin);
+    if (access(python, X_OK) != 0) {
+        ac_copy(python, python_size, "python3");
+    }
+    *site = '\0';
+    for (size_t i = 0; i < AC_COUNT(places) && *site == '\0'; i++) {
+        char pattern[PATH_MAX + 64];
+        glob_t found = {0};
+        snprintf(pattern, sizeof(pattern), "%s/%s/allcores/fixes/__init__.py", bin, places[i]);
+        if (glob(pattern, 0, NULL, &found) == 0 && strlen(found.gl_pathv[0]) < site_size) {
+            ac_copy(site, site_size, found.gl_pathv[0]);
+            site[strlen(site) - strlen("/allcores/fixes/__init__.py")] = '\0';
+        }
+        globfree(&found);
+    }
+}
+
+/* --- where the run was seen */
+
+struct seen {
+    const struct ac_profile *profile;
+    const char *file; /* of the first place: one file is rewritten */
+    int32_t lines[MAX_LINES];
+    size_t count;
+};
+
+static void add_spot(struct seen *seen, const struct ac_spot *spot) {
+    uint32_t node = spot->func == AC_NO_FUNC ? 0 : spot->node;
+    bool first = true;
+    while (node && seen->count < MAX_LINES) {
+        struct ac_place place = first ? ac_place_of(seen->profile, spot) : ac_node_place(seen->profile, node);
+        if (!seen->file && *place.file && *place.file != '<') {
+            seen->file = place.file;
+        }
+        if (seen->file && strcmp(place.file, seen->file) == 0) {
+            seen->lines[seen->count++] = place.line;
+        }
+        node = ac_user_caller(seen->profile, node);
+        first = false;
+    }
+}
+
+/* The verdict's own places first. */
+static void add_places(struct seen *seen, const struct ac_evidence *e, const char *id) {
+    bool loop = strcmp(id, "io-sequential") == 0;
+    bool native = strcmp(id, "single-thread-native") == 0;
+    bool pool = e->pool.workers > 0;
+    const struct ac_spot *const spots[] = {pool ? &e->pool.waits : NULL,        pool ? &e->pool.feeder : NULL,
+                                           loop ? &e->waits.spot : NULL,        native ? &e->native : NULL,
+                                           native || pool ? NULL : &e->waiting, native ? NULL : &e->python};
+    if (strcmp(id, "single-thread-python") == 0) {
+        add_spot(seen, &e->python);
+        return;
+    }
+    for (size_t i = 0; i < AC_COUNT(spots); i++) {
+        if (spots[i]) {
+            add_spot(seen, spots[i]);
+        }
+    }
+}
+
+/* --- question and answer */
+
+/* As a patch names it: relative to where the program ran, or to "/". */
+static const char *patch_name(const struct ac_sources *sources, const char *file) {
+    const char *cwd = ac_sources_cwd(sources);
+    size_t len = strlen(cwd);
+    if (*file == '/' && len > 1 && strncmp(file, cwd, len) == 0 && file[len] == '/') {
+        return file + len + 1;
+    }
+    file += strspn(file, "/");
+    return strncmp(file, "./", 2) == 0 ? file + 2 : file;
+}
+
+static json_t *question(const struct ac_profile *p, const struct ac_sources *sources, const struct seen *seen,
+                        const struct ac_diagnosis *d) {
+    const struct ac_process *process =
+        d->evidence->process < p->process_count ? &p->processes[d->evidence->process] : NULL;
+    char path[2 * PATH_MAX];
+    ac_sources_path(sources, seen->file, path, sizeof(path));
+    json_t *lines = json_array();
+    for (size_t i = 0; lines && i < seen->count; i++) {
+        json_array_append_new(lines, json_integer(seen->lines[i]));
+    }
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:I}", "verdict", d->main.id, "path", path, "name",
+                     patch_name(sources, seen->file), "lines", lines, "python",
+                     process ? ac_profile_text(p, process->python) : "", "workers",
+                     (int)ac_max(d->evidence->usable, 1), "free_threaded", d->evidence->gil_enabled == 0,
+                     "started_ns", (json_int_t)p->started_unix_ns);
+}
+
+static char *text_of(const json_t *answer, const char *key) {
+    const char *text = json_string_value(json_object_get(answer, key));
+    return text && *text ? ac_strdup(text) : NULL;
+}
+
+static void take_answer(const struct ac_buf *answer, struct ac_verdict *verdict) {
+    json_t *o = json_loadb(ac_buf_text(answer), answer->len, 0, NULL);
+    verdict->fix_diff = text_of(o, "diff");
+    verdict->fix_withheld = verdict->fix_diff ? NULL : text_of(o, "withheld");
+    json_decref(o);
+}
+
+void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
+                struct ac_diagnosis *diagnosis) {
+    struct seen seen = {.profile = profile};
+    add_places(&seen, diagnosis->evidence, diagnosis->main.id);
+    if (!diagnosis->main.fix_text || !seen.file || !ac_is_user_file(seen.file)) {
+        return;
+    }
+    json_t *o = question(profile, sources, &seen, diagnosis);
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL; /* NULL too for names that are not UTF-8 */
+    json_decref(o);
+    if (!text) {
+        return;
+    }
+    char python[PATH_MAX + 16];
+    char site[PATH_MAX + 64];
+    struct ac_buf answer = {0};
+    find_helper(python, sizeof(python), site, sizeof(site));
+    char *argv[] = {python, "-I", "-B", "-c", (char *)(uintptr_t)program, site, NULL};
+    if (ac_ask(argv, text, strlen(text), MAX_ANSWER, ac_now_ns() + TIME_LIMIT, &answer) == 0) {
+        take_answer(&answer, &diagnosis->main);
+    }
+    ac_buf_free(&answer);
+    json_free_t release;
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
+}
