@@ -291,7 +291,6 @@ BUSY = {"range(100, 108)": "range(900_000, 900_008)"}
 COMMAND = [
     ("gil-bound-threads", THREADS, BUSY),
     ("single-thread-python", LOOP, BUSY),
-    ("io-sequential", WAITS, {"sleep(0.01)": "sleep(0.2)"}),
 ]
 
 
