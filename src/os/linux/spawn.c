@@ -41,7 +41,7 @@ void ac__child_restore_signals(void) {
 /* Its streams, its own process group, and death with us. */
 static void take_place(const struct ac_child_place *place) {
     for (int fd = 0; fd < 3; fd++) {
-        if (dup2(fd ? place->out_fd : place->in_fd, fd) < 0) {
+        if (ac_sys.dup2(fd ? place->out_fd : place->in_fd, fd) < 0) {
             _exit(127);
         }
     }
