@@ -64,7 +64,8 @@ def sets_attribute() -> Made:
     thing = types.SimpleNamespace(last=0)
 
     def f(x: int) -> int:
-        before, thing.last = thing.last, work(x)
+        before: int = thing.last
+        thing.last = work(x)
         return before
 
     return f, lambda: thing.last
