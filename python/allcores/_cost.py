@@ -24,7 +24,7 @@ MOST_THREADS = 64
 GAIN = 0.88  # of the loop's time; above it nothing moves
 
 
-_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Choice(NamedTuple):
@@ -54,7 +54,7 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
     cpu = min(sum(plan.cpu_s) / len(plan.cpu_s), wall * cpus)
     plan.facts.seen_wall, plan.facts.seen_cpu = wall, cpu
     gil = min(wall, cpu, wall * plan.facts.gil_share) if plan.facts.gil_share is not None else min(cpu, wall)
-    if not _HAS_GIL:
+    if not HAS_GIL:
         gil = 0.0
     threads = threads_for(wall, cpu, gil, cpus, asked or MOST_THREADS)
     plan.facts.costs = {"inline": wall, "threads": max(wall / threads, gil + THREAD_S, cpu / cpus)}
