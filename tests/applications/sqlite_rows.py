@@ -10,7 +10,7 @@ def save(database, number):
 
 
 database = sqlite3.connect("import.db")
-database.execute("create table rows (number, text)")
+database.execute("create table if not exists rows (number, text)")
 until = time.monotonic() + float(sys.argv[1])
 number = 0
 while time.monotonic() < until:
