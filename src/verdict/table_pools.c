@@ -108,8 +108,9 @@ void ac_fix_pickling(const struct ac_case *c, struct ac_buf *buf) {
 struct ac_fit ac_fit_starved_pool(const struct ac_evidence *e) {
     const struct ac_pool *pool = &e->pool;
     double hungry = pool->starving / fmax(pool->lasting, 0.01);
-    bool fits = is_task_pool(e) && pool->own >= 0.5 && hungry >= 0.4 && pool->own >= 1.5 * overhead(e) &&
-                pool->work < 0.75 * pool->lasting;
+    bool there = pool->lasting >= 0.5; /* not just made, at the end of a phase that was another's */
+    bool fits = is_task_pool(e) && there && pool->own >= 0.5 && hungry >= 0.4 &&
+                pool->own >= 1.5 * overhead(e) && pool->work < 0.75 * pool->lasting;
     double margin = fmin((pool->own - 0.35) / 0.35, (hungry - 0.25) / 0.25);
     return saving(e, fits, (pool->own + pool->work) / e->usable, by_margin(margin));
 }
