@@ -163,6 +163,13 @@ def test_prints_and_reads_nothing_of_ours(race: Race) -> None:
     assert done.stderr == ""
 
 
+def test_a_module_that_reads_its_arguments_has_none(race: Race) -> None:
+    text = "import sys\nFACTOR = int(sys.argv[1]) if len(sys.argv) > 1 else 3\ndef f(item): return item * FACTOR\n"
+    (race.directory / "reads.py").write_text(text)
+    found = race.json("reads.py:f", "-n", "2")
+    assert all(one["error"] is None for one in ran(found))
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -442,6 +442,7 @@ def main() -> NoReturn:
     if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
         del sys.path[0]  # this package's own modules are not to be found by their bare names
     spec = json.loads(sys.argv[1])
+    sys.argv = [spec.get("file", "")]  # what a module that reads its arguments finds
     os.set_inheritable(spec["fd"], False)
 
     def report(**facts: Any) -> None:
