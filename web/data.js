@@ -3,7 +3,7 @@
 /** @typedef {{from: Float64Array, to: Float64Array, code: Int32Array}} Lane pieces in order of time, in ms */
 /** @typedef {{pid: number, tid: number, merged: number, name: string, lane: Lane}} Thread */
 /** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
-/** @typedef {{name: string, wall: number, cpu: number, usable: number, step: number, coarse: boolean,
+/** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
  *   cpus: number, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
  *   computed: Float64Array}} Contender */
 
@@ -73,12 +73,21 @@ export function cpuAt(run, ms) {
   return run.computed[BINS] > 0 ? told / run.computed[BINS] * run.cpu : 0;
 }
 
-/** @param {any} raw @returns {Contender} */
-export function decode(raw) {
+/** How many times as fast as its base a run is up to `ms`; 0: not to be told. At its end that is the measured figure;
+ * before it, the share of its CPU time that it has used against the time that its base took for such a share: told of
+ * runs that compute, since waiting uses none. @param {Contender} run @param {number} ms */
+export function speedAt(run, ms) {
+  if (ms >= run.wall) return run.speedup;
+  return ms > 0 && run.cpu >= run.wall / 2 ? run.speedup * (cpuAt(run, ms) / run.cpu) / (ms / run.wall) : 0;
+}
+
+/** @param {any} raw @param {string} base the run that its speed-up is told against @returns {Contender} */
+export function decode(raw, base) {
   /** @type {Thread[]} */
   const threads = raw.threads.map((/** @type {any} */ one) => ({...one, lane: decodeLane(one.lane, raw.step_ms)}));
   return {
-    computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
+    computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
+    speedup: raw.speedup, base, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
     threads,
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);

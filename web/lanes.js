@@ -5,26 +5,16 @@ import {LOOK_NAMES, PYTHON, STARTING, NATIVE, OTHERS, lookOf, firstAfter} from "
 export const ROW = 20;
 export const AXIS = 24;
 
-/** Okabe-Ito, and a pattern besides: "" plain, "/" and "\\" stripes, "." dots, "-" lines, "x" crosses. */
-export const LOOKS = [["#0072b2", ""], ["#e69f00", "/"], ["#56b4e9", ""], ["#d55e00", "x"], ["#009e73", "-"],
-  ["#f0e442", "."], ["#cc79a7", "\\"], ["#a9b0b8", ""], ["#8a929b", "."], ["#6b737c", "x"],
-  ["#7a5c3e", "-"], ["#882255", "\\"], ["#c9ced4", "/"]];
-
-/** @param {number} state */
-export function tile(state) {
+/** A look's colour (Okabe-Ito) and the pattern besides, as the page's bars have them. @param {number} look */
+export function tile(look) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 8;
   const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const [color, pattern] = LOOKS[state];
-  c.fillStyle = color;
+  const [plain, mark] = /** @type {Element} */ (document.getElementById(`p${look}`)).children;
+  c.fillStyle = getComputedStyle(plain).fill;
   c.fillRect(0, 0, 8, 8);
-  c.strokeStyle = c.fillStyle = "rgba(0,0,0,.4)";
-  c.beginPath();
-  if (pattern === "/" || pattern === "x") for (const x of [-8, 0, 8]) { c.moveTo(x, 8); c.lineTo(x + 8, 0); }
-  if (pattern === "\\" || pattern === "x") for (const x of [-8, 0, 8]) { c.moveTo(x, 0); c.lineTo(x + 8, 8); }
-  if (pattern === "-") { c.moveTo(0, 4); c.lineTo(8, 4); }
-  if (pattern === ".") c.fillRect(3, 3, 2, 2);
-  c.stroke();
+  c.strokeStyle = getComputedStyle(mark).stroke;
+  c.stroke(new Path2D(mark.getAttribute("d") ?? ""));
   return canvas;
 }
 
@@ -36,7 +26,7 @@ export class Lanes {
   constructor(canvas) {
     this.canvas = canvas;
     this.c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    this.fills = LOOK_NAMES.map((_, state) => /** @type {CanvasPattern} */ (this.c.createPattern(tile(state), "repeat")));
+    this.fills = LOOK_NAMES.map((_, look) => /** @type {CanvasPattern} */ (this.c.createPattern(tile(look), "repeat")));
     this.labels = 130;
     this.width = this.height = 0;
   }
@@ -148,8 +138,17 @@ export class Lanes {
     }
     c.fillStyle = colors.ink;
     c.textAlign = "left";
-    const room = Math.floor(this.labels / 7);
-    c.fillText(row.label.length > room ? `${row.label.slice(0, room - 1)}…` : row.label, 4, y + ROW / 2);
+    c.fillText(this.fit(row.label), 4, y + ROW / 2);
+  }
+
+  /** A label in the room there is: what is cut is the name, not the number after it. @param {string} label */
+  fit(label) {
+    const room = this.labels - 8;
+    if (this.c.measureText(label).width <= room) return label;
+    const tail = /\d*$/.exec(label)?.[0] ?? "";
+    let name = label.slice(0, label.length - tail.length);
+    while (name && this.c.measureText(`${name}…${tail}`).width > room) name = name.slice(0, -1);
+    return `${name}…${tail}`;
   }
 
   /** @param {View} view @param {{ink: string, faint: string, paper: string}} colors */

@@ -1,14 +1,15 @@
 // main.js - the page comes alive: a tab a run, each with its time line and stacks when it is first looked at.
 import {decode, make} from "./data.js";
 import {showStacks} from "./flame.js";
-import {showRace} from "./race.js";
+import {player, showRace} from "./race.js";
 import {showTime} from "./time.js";
 import {View} from "./view.js";
 
 const articles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".run")]);
+const data = JSON.parse(document.getElementById("data")?.textContent ?? "");
 /** @type {(import("./data.js").Contender | null)[]} */
-const runs = JSON.parse(document.getElementById("data")?.textContent ?? "").contenders.map((/** @type {any} */ one) => one && decode(one));
-const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0));
+const runs = data.contenders.map((/** @type {any} */ one) => one && decode(one, data.contenders[0]?.name ?? ""));
+const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0), data.shown);
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 
 /** @type {(() => void)[]} what a tab does when it comes into sight */
@@ -29,7 +30,7 @@ const shows = runs.map((run, i) => {
 /** @type {HTMLElement[]} */
 const tabs = [];
 const choose = (/** @type {number} */ at) => {
-  shared.tab = at >= 0 && at < articles.length ? at : 0;
+  shared.tab = at >= 0 && at < articles.length ? at : shared.first;
   articles.forEach((one, i) => { one.hidden = i !== shared.tab; });
   tabs.forEach((one, i) => {
     one.setAttribute("aria-selected", `${i === shared.tab}`);
@@ -58,9 +59,8 @@ if (articles.length > 1) {
   });
   main.insertBefore(list, articles[0]);
 }
-const race = document.getElementById("race") ?? make("section", {id: "race"});
-if (!race.isConnected) articles[0].querySelector("section.time")?.before(race);
-if (shared.wall > 0) showRace(race, runs, shared);
+const race = document.getElementById("race");
+if (race && shared.wall > 0) showRace(race, runs, shared);
 
 for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("button.copy"))) {
   const code = /** @type {HTMLElement} */ (button.parentElement?.querySelector("code"));
@@ -104,3 +104,10 @@ shared.listeners.push((what) => {
 window.addEventListener("hashchange", () => { shared.load(); choose(shared.tab); });
 shared.load();
 choose(shared.tab);
+if (!race) articles[0].querySelector("section.time .counters")?.after(player(shared));
+// On paper every tab is seen.
+window.addEventListener("beforeprint", () => {
+  for (const one of articles) one.hidden = false;
+  for (const show of shows) show();
+});
+window.addEventListener("afterprint", () => choose(shared.tab));

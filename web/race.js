@@ -5,13 +5,11 @@ import {clock} from "./time.js";
 
 /** @param {HTMLElement} section @param {(import("./data.js").Contender | null)[]} runs @param {import("./view.js").View} shared */
 export function showRace(section, runs, shared) {
-  const play = make("button", {type: "button", id: "play"}, "Play");
-  const scrub = /** @type {HTMLInputElement} */ (make("input", {type: "range", id: "scrub", min: "0", max: `${shared.wall}`, step: "any", "aria-label": "Moment of the run"}));
-  section.append(make("h2", {}, runs.length > 1 ? "Side by side on one axis" : "The run, played"), make("p", {class: "tools"}, play, scrub));
+  section.append(make("h2", {}, "Side by side on one axis"), player(shared));
   /** @type {(() => void)[]} */
   const draws = [];
   for (const run of runs) {
-    if (!run || runs.length < 2) continue;
+    if (!run) continue;
     const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {"aria-hidden": "true"}));
     const text = make("span", {class: "clock"});
     const box = make("div", {class: "strip"}, canvas);
@@ -27,10 +25,23 @@ export function showRace(section, runs, shared) {
       lanes.draw(rows, {from, to, cursor, mask, brush: null}, 0, {ink: color("--ink"), faint: color("--faint"), paper: color("--paper")});
     });
   }
+  if (runs.some((one) => one && one.speedup > 0)) {
+    section.append(make("p", {class: "hint"}, `How many times as fast as ${runs[0]?.name} a run is, is measured at its end; until then it follows from the share of its CPU time that it has used.`));
+  }
   let asked = 0;
   const draw = () => { asked = 0; for (const one of draws) one(); };
   const redraw = () => { asked = asked || requestAnimationFrame(draw); };
 
+  shared.listeners.push(redraw);
+  window.addEventListener("resize", redraw);
+  document.addEventListener("themechange", redraw);
+  section.hidden = false;
+}
+
+/** The run played, or its moment taken by hand. @param {import("./view.js").View} shared */
+export function player(shared) {
+  const play = make("button", {type: "button", id: "play"}, "Play");
+  const scrub = /** @type {HTMLInputElement} */ (make("input", {type: "range", id: "scrub", min: "0", max: `${shared.wall}`, step: "any", "aria-label": "Moment of the run"}));
   /** 0: stands still. */
   let frame = 0;
   const stop = () => {
@@ -60,11 +71,8 @@ export function showRace(section, runs, shared) {
     frame = requestAnimationFrame(step);
   });
   scrub.addEventListener("input", () => { if (frame) stop(); shared.point(Number(scrub.value)); });
-  shared.listeners.push(() => {
-    scrub.value = `${Math.max(0, shared.shown.cursor)}`;
-    redraw();
-  });
-  window.addEventListener("resize", redraw);
-  document.addEventListener("themechange", redraw);
-  section.hidden = false;
+  const follow = () => { scrub.value = `${Math.max(0, shared.shown.cursor)}`; };
+  shared.listeners.push(follow);
+  follow();
+  return make("p", {class: "tools"}, play, scrub);
 }

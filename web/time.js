@@ -1,5 +1,5 @@
 // time.js - a run's time line: lanes, counters, the range that was taken, and how mouse, touch and keys move the view.
-import {LOOK_NAMES, STATES, PYTHON, NATIVE, OTHERS, cores, cpuAt, firstAfter, holders, lookOf, make, seconds, stateOf, sums,
+import {LOOK_NAMES, STATES, PYTHON, NATIVE, OTHERS, cores, cpuAt, firstAfter, holders, lookOf, make, seconds, speedAt, stateOf, sums,
   verdictOf} from "./data.js";
 import {AXIS, Lanes, ROW, tile} from "./lanes.js";
 
@@ -47,7 +47,9 @@ export function clock(run, at) {
   const cpu = cpuAt(run, Math.min(at, run.wall));
   const wall = Math.min(at, run.wall);
   const cores = (wall > 0 ? cpu / wall : 0).toFixed(2);
-  return `${seconds(wall)} wall · ${seconds(cpu)} CPU · ${cores} of ${run.usable} cores used so far · ${cores}× one core`;
+  const speed = speedAt(run, wall);
+  return `${seconds(wall)} wall · ${seconds(cpu)} CPU · ${cores} of ${run.usable} cores used so far` +
+    (speed > 0 ? ` · ${speed.toFixed(2)}× as fast as ${run.base}` : "");
 }
 
 /** @param {HTMLElement} section @param {Contender} run @param {import("./view.js").View} shared @returns {() => void} to be called when it comes into sight */

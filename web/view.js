@@ -3,14 +3,14 @@
 /** @typedef {import("./lanes.js").View} Shown */
 
 export class View {
-  /** @param {number} wall of the longest run, in ms */
-  constructor(wall) {
+  /** @param {number} wall of the longest run, in ms @param {number} first the tab that is open at first */
+  constructor(wall, first) {
     this.wall = wall;
     /** @type {Shown} */
     this.shown = {from: 0, to: wall, cursor: -1, brush: null, mask: false};
     this.filter = "";
     this.state = -1;
-    this.tab = 0;
+    this.tab = this.first = first;
     this.theme = "";
     /** @type {((what: "axis" | "cursor" | "brush" | "rest") => void)[]} */
     this.listeners = [];
@@ -52,7 +52,7 @@ export class View {
       if (cursor >= 0) parts.push(`c=${cursor.toFixed(3)}`);
       if (this.filter) parts.push(`q=${encodeURIComponent(this.filter)}`);
       if (this.state >= 0) parts.push(`s=${this.state}`);
-      if (this.tab) parts.push(`tab=${this.tab}`);
+      if (this.tab !== this.first) parts.push(`tab=${this.tab}`);
       if (this.theme) parts.push(`theme=${this.theme}`);
       history.replaceState(null, "", `#${parts.join("&")}`);
     }, 120);
@@ -68,7 +68,7 @@ export class View {
     };
     this.filter = words.get("q") ?? "";
     this.state = number("s", -1);
-    this.tab = number("tab", 0);
+    this.tab = number("tab", this.first);
     const theme = words.get("theme") ?? "";
     this.theme = theme === "dark" || theme === "light" ? theme : "";
     this.shown.brush = pair("r");

@@ -8,6 +8,36 @@
 #include "report/names.h"
 #include "report/web.h" /* made by tools/embed: AC_WEB_CSS, AC_WEB_JS, and ..._HASH of both */
 
+/* What each look of page.css is told by beside its colour: a path in a tile of 8 by 8, stroked. Bars are
+ * filled by it, and the script makes the lanes' tiles of it. The order is that of .s0, .s1, ... */
+static const char *const marks[] = {
+    "",                                           /* Python */
+    "M-2 2L2 -2M0 8L8 0M6 10L10 6",               /* waiting for the GIL */
+    "M0 2.5h3M4 6.5h3",                           /* native code */
+    "M0 0L8 8M0 8L8 0",                           /* waiting for a CPU */
+    "M0 4h8",                                     /* network and pipes */
+    "M3 3.5h2M3 4.5h2",                           /* disk */
+    "M-2 6L2 10M0 0L8 8M6 -2L10 2",               /* lock */
+    "M4 0v8",                                     /* sleep */
+    "M0 4h8M4 0v8",                               /* other waiting */
+    "M0 6L4 2L8 6",                               /* not known */
+    "M0 2h8M0 6h8",                               /* starting */
+    "M2 0v8M6 0v8",                               /* pickling */
+    "M-1 1L1 -1M0 4L4 0M0 8L8 0M4 8L8 4M7 9L9 7", /* other programs */
+    "M4 4h1",                                     /* free */
+};
+
+static void put_marks(struct ac_page *page) {
+    ac_buf_str(page->buf, "<svg class=\"hidden\" aria-hidden=\"true\"><defs>");
+    for (size_t i = 0; i < AC_COUNT(marks); i++) {
+        ac_buf_printf(page->buf,
+                      "<pattern id=\"p%zu\" width=\"8\" height=\"8\" patternUnits=\"userSpaceOnUse\"><rect "
+                      "class=\"s%zu\" width=\"8\" height=\"8\"/><path d=\"%s\"/></pattern>",
+                      i, i, marks[i]);
+    }
+    ac_buf_str(page->buf, "</defs></svg>\n");
+}
+
 static void put_page_title(struct ac_page *page, const struct ac_html_head *head) {
     if (head) {
         ac_html_put_text(page, head->title, false);
@@ -29,8 +59,9 @@ static void put_top(struct ac_page *page, const struct ac_html_head *head) {
     ac_buf_bytes(buf, AC_WEB_CSS, sizeof(AC_WEB_CSS));
     ac_buf_str(buf, "</style></head>\n<body><header><b>allcores</b> <span>");
     put_page_title(page, head);
-    ac_buf_str(
-        buf, "</span><button id=\"theme\" type=\"button\" hidden>Dark or light</button></header>\n<main>\n");
+    ac_buf_str(buf, "</span><button id=\"theme\" type=\"button\" hidden>Dark or light</button></header>\n");
+    put_marks(page);
+    ac_buf_str(buf, "<main>\n");
 }
 
 /* Figures stand to the right and on one line; sentences do not. */
@@ -64,10 +95,13 @@ static void put_head(struct ac_page *page, const struct ac_html_head *head) {
     for (size_t r = 0; r < head->row_count; r++) {
         for (size_t c = 0; c < head->column_count; c++) {
             const char *cell = head->cells[r * head->column_count + c];
-            const char *open = c == 0                ? "<tr><th scope=\"row\">"
-                               : is_figures(head, c) ? "<td class=\"n\">"
-                                                     : "<td>";
-            ac_html_put_element(page, open, cell ? cell : "", c ? "</td>" : "</th>");
+            if (c == 0) {
+                ac_buf_str(page->buf, "<tr><th scope=\"row\">");
+            } else { /* the column's name is for narrow screens, where a row is a paragraph */
+                ac_html_put_element(page, "<td data-column=\"", head->columns[c],
+                                    is_figures(head, c) ? "\" class=\"n\">" : "\">");
+            }
+            ac_html_put_element(page, "", cell ? cell : "", c ? "</td>" : "</th>");
         }
         ac_buf_str(page->buf, "</tr>\n");
     }
@@ -108,7 +142,10 @@ int ac_report_html_runs(const struct ac_html_head *head, const struct ac_html_ru
         page.run = &runs[page.at];
         err = put_run(&page);
     }
-    ac_buf_str(buf, "</main>\n<script type=\"application/json\" id=\"data\">{\"version\":2,\"contenders\":[");
+    ac_buf_printf(buf,
+                  "</main>\n<script type=\"application/json\" id=\"data\">{\"version\":2,\"shown\":%zu,"
+                  "\"contenders\":[",
+                  head ? head->shown : 0);
     for (page.at = 0; !err && page.at < page.count; page.at++) {
         page.run = &runs[page.at];
         ac_buf_str(buf, page.at ? ",\n" : "");

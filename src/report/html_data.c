@@ -191,6 +191,12 @@ static int64_t least_of(const struct ac_page *page, const struct sums *sums) {
     return least;
 }
 
+/* Not what runs a contender of a race: nobody asked about it, and every stack would begin with it. */
+static bool is_told(const struct ac_profile *p, const struct sums *sums, uint32_t node, int64_t least) {
+    return node == 0 ||
+           (sums[node].all > least && !ac_is_race_harness(p, p->frames[p->nodes[node].frame].func));
+}
+
 static int put_stacks(struct ac_page *page) {
     const struct ac_profile *p = page->run->profile;
     struct sums *sums = ac_calloc(p->node_count, sizeof(*sums));
@@ -206,15 +212,17 @@ static int put_stacks(struct ac_page *page) {
     }
     int64_t least = least_of(page, sums);
     for (size_t i = p->node_count - 1; i > 0; i--) {
-        for (int s = 0; sums[i].all <= least && s < AC_STATE_COUNT; s++) {
+        for (int s = 0; !is_told(p, sums, (uint32_t)i, least) && s < AC_STATE_COUNT; s++) {
             sums[p->nodes[i].parent].own[s] += sums[i].own[s];
         }
     }
     ac_buf_str(page->buf, ",\n\"stacks\":[");
     for (uint32_t i = 0, number = 0; i < p->node_count; i++) {
-        if (i == 0 || sums[i].all > least) {
+        if (is_told(p, sums, i, least)) {
             sums[i].number = number++;
             put_node(page, sums, i);
+        } else { /* what grows from it grows from its parent */
+            sums[i].number = sums[p->nodes[i].parent].number;
         }
     }
     ac_buf_str(page->buf, "]");
@@ -230,8 +238,9 @@ int ac_html_put_data(struct ac_page *page) {
     } else {
         ac_html_put_title(page, true);
     }
-    ac_buf_printf(page->buf, "\",\"wall_ms\":%.3f,\"cpu_ms\":%.3f,\"usable\":%.4g,\"cpus\":%d,",
-                  (double)p->wall_ns / 1e6, (double)p->cpu_ns / 1e6, p->cpus.usable,
+    ac_buf_printf(page->buf,
+                  "\",\"wall_ms\":%.3f,\"cpu_ms\":%.3f,\"speedup\":%.4g,\"usable\":%.4g,\"cpus\":%d,",
+                  (double)p->wall_ns / 1e6, (double)p->cpu_ns / 1e6, page->run->speedup, p->cpus.usable,
                   p->cpus.affinity == p->cpus.online ? ac_min(p->cpus.online, 256) : 0);
     int err = ac_html_put_ranges(page);
     err = err ? err : put_lanes(page);

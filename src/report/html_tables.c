@@ -14,18 +14,19 @@ const char *const ac_html_states[AC_STATE_COUNT] = {
     "Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes", "Disk", "Lock",
     "Sleep",  "Other waiting",       "Not known"};
 
-/* Name, then the class of its look in page.css. */
+/* Name, then its look: p0, p1, ... of html.c. */
 static const struct {
-    const char *name, *look;
+    const char *name;
+    int look;
 } uses[AC_CORES_COUNT] = {
-    [AC_CORES_PYTHON] = {"Computed, in Python", "s0"},
-    [AC_CORES_NATIVE] = {"Computed, in native code", "s2"},
-    [AC_CORES_STARTING] = {"Starting interpreters and imports", "s10"},
-    [AC_CORES_PICKLING] = {"Pickling and moving data", "s11"},
-    [AC_CORES_OTHERS] = {"Other programs", "s12"},
-    [AC_CORES_GIL] = {"Free while a thread waited for the GIL", "s1"},
-    [AC_CORES_WAITING] = {"Free while a thread waited for something else", "s7"},
-    [AC_CORES_NOTHING] = {"Free, and no thread was there for it", "s13"},
+    [AC_CORES_PYTHON] = {"Computed, in Python", 0},
+    [AC_CORES_NATIVE] = {"Computed, in native code", 2},
+    [AC_CORES_STARTING] = {"Starting interpreters and imports", 10},
+    [AC_CORES_PICKLING] = {"Pickling and moving data", 11},
+    [AC_CORES_OTHERS] = {"Other programs", 12},
+    [AC_CORES_GIL] = {"Free while a thread waited for the GIL", 1},
+    [AC_CORES_WAITING] = {"Free while a thread waited for something else", 7},
+    [AC_CORES_NOTHING] = {"Free, and no thread was there for it", 13},
 };
 
 static int put_cores(struct ac_page *page) {
@@ -47,7 +48,7 @@ static int put_cores(struct ac_page *page) {
     double at = 0;
     for (int u = 0; u < AC_CORES_COUNT; u++) {
         double share = all > 0 ? 100 * cores.seconds[u] / all : 0;
-        ac_buf_printf(page->buf, "<rect class=\"%s\" height=\"28\" x=\"%.2f%%\" width=\"%.2f%%\"/>",
+        ac_buf_printf(page->buf, "<rect fill=\"url(#p%d)\" height=\"28\" x=\"%.2f%%\" width=\"%.2f%%\"/>",
                       uses[u].look, at, share);
         at += share;
     }
@@ -59,7 +60,7 @@ static int put_cores(struct ac_page *page) {
             ac_buf_printf(
                 page->buf,
                 "<tr><th scope=\"row\"><svg class=\"key\" aria-hidden=\"true\" width=\"14\" height=\"14\">"
-                "<rect class=\"%s\" width=\"14\" height=\"14\"/></svg>%s</th><td class=\"n\">%.2f</td>"
+                "<rect fill=\"url(#p%d)\" width=\"14\" height=\"14\"/></svg>%s</th><td class=\"n\">%.2f</td>"
                 "<td class=\"n\">%.1f</td></tr>\n",
                 uses[u].look, uses[u].name, cores.seconds[u], 100 * cores.seconds[u] / all);
         }
@@ -145,7 +146,8 @@ static void put_states(struct ac_page *page) {
         ac_buf_printf(
             page->buf,
             "<tr><th scope=\"row\">%s</th><td class=\"wide\"><svg class=\"bar\" aria-hidden=\"true\" "
-            "width=\"100%%\" height=\"12\"><rect class=\"s%d\" height=\"12\" width=\"%.2f%%\"/></svg></td>"
+            "width=\"100%%\" height=\"12\"><rect fill=\"url(#p%d)\" height=\"12\" "
+            "width=\"%.2f%%\"/></svg></td>"
             "<td class=\"n\">%.2f</td><td class=\"n\">%.1f</td><td class=\"n\">%.1f</td><td>",
             ac_html_states[s], s, share, (double)ns[s] / 1e9, share, error_of(page, share));
         put_spot(page, s);

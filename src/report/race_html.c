@@ -42,7 +42,7 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
     const char **cells = ac_calloc(race->count * COLUMNS, sizeof(*cells));
     struct ac_buf evidence = {0};
     int err = runs && rows && cells ? 0 : -ENOMEM;
-    size_t count = 0;
+    size_t count = 0, shown = 0;
     ac_buf_printf(&evidence, "%s, %s, %.4g usable CPUs", race->work, race->python, race->usable);
     for (size_t i = 0; !err && i < race->count; i++) {
         const struct ac_race_contender *c = &race->contenders[i];
@@ -50,6 +50,7 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
             continue;
         }
         put_row(c, &rows[count], &cells[count * COLUMNS]);
+        shown = race->winner == (int)i ? count : shown;
         runs[count++] = (struct ac_html_run){.name = c->name,
                                              .note = c->error ? c->error : c->reason,
                                              .profile = c->error ? NULL : c->profile,
@@ -62,7 +63,8 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
                                       .columns = columns,
                                       .column_count = COLUMNS,
                                       .cells = cells,
-                                      .row_count = count};
+                                      .row_count = count,
+                                      .shown = shown};
     err = err ? err : evidence.err;
     err = err ? err : ac_report_html_runs(&head, runs, count, options, buf);
     ac_buf_free(&evidence);

@@ -39,7 +39,7 @@ struct ac_html_run {
     const char *note;                     /* one line more, such as why there is no profile; or NULL */
     const struct ac_profile *profile;     /* NULL: it gave none */
     const struct ac_diagnosis *diagnosis; /* NULL with it */
-    double speedup;                       /* measured; 0: not told */
+    double speedup;                       /* measured, against the first run; 0: not told */
 };
 /* What is said of all of them: one sentence, and a table whose first column names the run. */
 struct ac_html_head {
@@ -49,6 +49,7 @@ struct ac_html_head {
     size_t column_count;
     const char *const *cells; /* row by row; NULL: empty */
     size_t row_count;
+    size_t shown; /* the run whose tab is open at first */
 };
 /* `head` NULL: a single run's report. Runs past the sixteenth are left out. */
 int ac_report_html_runs(const struct ac_html_head *head, const struct ac_html_run *runs, size_t count,

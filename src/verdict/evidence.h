@@ -159,6 +159,9 @@ void ac_evidence_free(struct ac_evidence *evidence);
 /* Is this file the user's own: neither the standard library, an installed package, nor made up ("<frozen
  * ...>")? */
 bool ac_is_user_file(const char *file);
+bool ac_is_user_func(const struct ac_profile *profile, uint32_t func);
+/* What `allcores race` runs its contenders with, but for the built-in experiment's own functions. */
+bool ac_is_race_harness(const struct ac_profile *profile, uint32_t func);
 const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
 /* A function's name as its writer would say it: "outer.inner" for "outer.<locals>.inner". */
 void ac_put_function(struct ac_buf *buf, const char *name);
