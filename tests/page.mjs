@@ -48,6 +48,8 @@ const plain = await open({javaScriptEnabled: false});
 seen.without_script = await plain.locator("main").innerText();
 
 const page = await open();
+seen.first = await page.locator("[role=tab][aria-selected=true]").allInnerTexts();
+seen.first_top = await page.locator(".run:visible .stacks").allInnerTexts();
 const canvas = page.locator(".lanes canvas");
 const box = await canvas.boundingBox();
 const [x, y] = [box.x + box.width * 0.6, box.y + 60];
@@ -132,6 +134,8 @@ if (seen.tabs) {
   seen.tab = [await hash(page), await page.locator(".run:visible").count(), await page.locator(".run:visible .name").innerText()];
   await page.locator("[role=tab]").nth(1).press("ArrowLeft");
   seen.tab_key = await page.locator(".run:visible .name").innerText();
+  await page.locator("#scrub").evaluate((one) => { one.value = one.max; one.dispatchEvent(new Event("input")); });
+  await page.waitForTimeout(100);
   seen.clocks = await page.locator(".clock").allInnerTexts();
 }
 const again = await open({}, "#t=100.000,300.000&r=120.000,200.000&c=150&s=0&theme=dark&q=2");

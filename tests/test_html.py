@@ -210,6 +210,11 @@ def test_race(allcores: str, tmp_path: Path) -> None:
     assert seen["tab"][1:] == [1, ran[1]["name"]]
     assert seen["tab_key"] == ran[0]["name"]
     assert all("cores used so far" in one for one in seen["clocks"])
+    assert seen["first"] == [race["winner"]]
+    for clock, one in zip(seen["clocks"], ran, strict=True):
+        assert f"{one['speedup']:.2f}\u00d7 as fast as sequential · done" in clock
+    (stacks,) = seen["first_top"]
+    assert re.search(r"count \S*app\.py:\d", stacks) and "_race.py" not in stacks
     assert seen["playing"][0] == "Pause"
     assert seen["playing"][1] > 0
     for text in (race["reason"], *(one["verdict"]["sentence"] for one in ran)):

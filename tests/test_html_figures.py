@@ -1,0 +1,103 @@
+"""The page in a real browser: bars that tell what the tables tell, a click on a phase, less motion, paper."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TESTS, Runner
+from interpreters import interpreters
+from test_html import MODULES, page, record
+
+SECONDS = 1.5
+COMPUTED = ("Computed, in Python", "Computed, in native code", "Starting interpreters and imports",
+            "Pickling and moving data")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recording(allcores: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half the run asleep, half of it computing."""
+    directory = tmp_path_factory.mktemp("figures")
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    return record(allcores, directory, *Runner(allcores, directory).program(here, "phases_wait", SECONDS))
+
+
+@pytest.fixture(scope="module")
+def report(allcores: str, recording: Path) -> dict[str, Any]:
+    shown = subprocess.run([allcores, "show", "--json", recording], check=True, stdout=subprocess.PIPE)
+    document: dict[str, Any] = json.loads(shown.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def seen(allcores: str, recording: Path) -> dict[str, Any]:
+    command = ["node", *map(str, (TESTS / "page_figures.mjs", MODULES, page(allcores, recording)))]
+    done = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["messages"] == []
+    return document
+
+
+def test_where_the_cores_went(report: dict[str, Any], seen: dict[str, Any]) -> None:
+    """The core-seconds are the CPUs' time, what was computed is the kernel's figure, and the bar is the table's."""
+    rows = {name: (float(seconds), float(share)) for name, seconds, share in seen["cores"]}
+    capacity = report["cpus"]["usable"] * report["wall_s"]
+    assert float(seen["capacity"].split(" ")[0]) == pytest.approx(capacity, abs=0.01)
+    assert sum(seconds for seconds, _ in rows.values()) == pytest.approx(capacity, rel=0.01)
+    computed = sum(rows[name][0] for name in COMPUTED if name in rows)
+    assert computed == pytest.approx(report["cpu_s"], abs=0.03)
+    assert rows["Computed, in Python"][0] == pytest.approx(report["states_s"]["python"], rel=0.1)
+    told = [one["share"] for one in seen["bars"] if one["in"] == "stack"]
+    assert sum(told) == pytest.approx(100, abs=0.1)
+    assert sorted(share for share in told if share >= 0.05) == pytest.approx(
+        sorted(share for _, share in rows.values()), abs=0.06
+    )
+
+
+def test_told_without_colour(seen: dict[str, Any]) -> None:
+    """Each look has a pattern of its own, on bars and lanes alike; only Python's is plain."""
+    assert len(seen["marks"]) == len(set(seen["marks"])) == 14
+    assert seen["marks"][0] == "" and all(seen["marks"][1:])
+    assert {one["in"] for one in seen["bars"]} == {"stack", "key", "bar"}
+    assert all(one["mark"] in seen["marks"] and one["stroke"] != "none" for one in seen["bars"])
+    assert len(seen["tiles"]) == len(set(seen["tiles"])) > 1
+
+
+def test_a_click_on_a_phase(report: dict[str, Any], seen: dict[str, Any]) -> None:
+    """It takes the phase's range, looks at it, and tells the phase's own verdict."""
+    assert len(seen["phases"]) == len(report["phases"]) > 1
+    for clicked, phase in zip(seen["phases"], report["phases"], strict=True):
+        from_ms, to_ms = 1e3 * phase["from_s"], 1e3 * phase["to_s"]
+        for name in "tr":
+            at = re.search(rf"\b{name}=([\d.]+),([\d.]+)", clicked["hash"])
+            assert at and (float(at[1]), float(at[2])) == pytest.approx((from_ms, to_ms), abs=1)
+        assert phase["sentence"] in clicked["range"]
+
+
+def test_less_motion(seen: dict[str, Any]) -> None:
+    """Played a step a second; the moment taken by hand is there at once; nothing is eased."""
+    wall = seen["still_scrubbed"][1] * 4
+    assert len(seen["played"]) > 3
+    assert min(b - a for a, b in pairwise(seen["played"])) < 500
+    steps = [b - a for a, b in pairwise(seen["still_played"])]
+    assert seen["still_played"][0] == 0 and steps
+    assert min(steps) >= min(1000, wall - seen["still_played"][-2])
+    assert (seen["eased"], seen["still_eased"]) == ("0.15s", "0s")
+    shown = float(seen["still_scrubbed"][0].split(" ")[0])
+    assert shown * (1 if " s wall" in seen["still_scrubbed"][0] else 1e-3) == pytest.approx(
+        wall / 4e3, abs=0.01
+    )
+
+
+def test_on_paper(seen: dict[str, Any]) -> None:
+    """When a phase was is still to be read; what can only be clicked is left out."""
+    assert all(re.fullmatch(r"[\d.]+\u2013[\d.]+ s", text) for text in seen["paper"]["phases"])
+    assert len(seen["paper"]["phases"]) > 1
+    assert seen["paper"]["tools"] == 0
+    assert seen["paper"]["runs"] == seen["paper"]["stacks"] == 1
+    assert seen["pdf"] > 10_000
