@@ -109,7 +109,12 @@ int made_up_race(const struct ac_profile *profile, size_t count, struct ac_buf *
         cells[2 * i + 1] = "1 s";
     }
     runs[count] = (struct ac_html_run){.name = "the last", .note = "it hung"};
-    struct ac_html_head head = {"A race", "All alike", NULL, columns, 2, cells, count};
+    struct ac_html_head head = {.title = "A race",
+                                .headline = "All alike",
+                                .columns = columns,
+                                .column_count = 2,
+                                .cells = cells,
+                                .row_count = count};
     err = err ? err : ac_report_html_runs(&head, runs, count + 1, &options, buf);
     ac_diagnosis_free(diagnosis);
     return err;
