@@ -24,12 +24,13 @@ PIP = "--only-binary=:all: --no-deps --quiet --disable-pip-version-check"
 
 
 def prepared() -> Package:
-    """The package, and joblib to show beside it."""
+    """The package, and the libraries to show beside it."""
     found = package("map_bench.py")
     place = found.python.root + found.path
-    if not Path(place, "joblib").exists():
-        pip = [sys.executable, "-m", "pip", "install", *PIP.split(), "--target", place, "joblib"]
-        subprocess.run(pip, check=True)
+    for name in ("joblib", "smart-parallel"):
+        if not Path(place, name.replace("-", "_")).exists():
+            pip = [sys.executable, "-m", "pip", "install", *PIP.split(), "--target", place, name]
+            subprocess.run(pip, check=True)
     return found
 
 

@@ -118,6 +118,7 @@ def workload(name: str) -> tuple[Callable[[Any], Any], list[Any]]:
 KINDS, LENGTHS = ("bytecode", "native", "waiting", "mixed"), ("1us", "100us", "10ms", "1s")
 NAMES = [f"{kind} {length}" for length in LENGTHS for kind in KINDS]
 NAMES += ["big arguments", "big results", "uneven", "slows down", "no-op", "200 waits"]
+BESIDE = ("bytecode 100us", "native 100us", "waiting 10ms", "mixed 10ms")
 
 
 # --- who does it
@@ -135,12 +136,15 @@ def mapped(pool: Any, **options: Any) -> Job:
     return lambda fn, items: list(pool.map(fn, items, **options))
 
 
-def joblib_job() -> Job | None:
-    try:
-        from joblib import Parallel, delayed
-    except ImportError:
-        return None
-    return lambda fn, items: Parallel(n_jobs=WORKERS)(delayed(fn)(x) for x in items)
+def other_libraries() -> dict[str, Job]:
+    """Shown beside."""
+    from joblib import Parallel, delayed
+    from smart_parallel import smart_map
+
+    return {
+        "joblib": lambda fn, items: Parallel(n_jobs=WORKERS)(delayed(fn)(x) for x in items),
+        "smart-parallel": smart_map,
+    }
 
 
 def peers(count: int) -> dict[str, Job]:
@@ -192,10 +196,9 @@ def measure(name: str, times: int) -> dict[str, Any]:
     explained = str(allcores.explain())
     best_name = min([*best, "loop"], key=lambda one: statistics.median(found[one]))
     beside: dict[str, float] = {}
-    job = joblib_job() if name in ("bytecode 100us", "bytecode 10ms", "waiting 10ms") else None
-    if job:
+    for other, job in other_libraries().items() if name in BESIDE else ():
         job(fn, items[:3])
-        beside["joblib"] = timed(job, fn, items)
+        beside[other] = timed(job, fn, items)
     return {**found, "best": best_name, "explain": explained, "beside": beside}
 
 
