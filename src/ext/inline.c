@@ -63,8 +63,11 @@ struct inline_loop {
     PyObject *offered; /* see SWITCHED */
     PyObject *row;     /* borrowed, of the call that runs */
     struct line *line;
-    bool spread; /* rows are tuples of arguments */
+    iternextfunc next_row; /* of source */
+    bool spread;           /* rows are tuples of arguments */
+    bool is_function;      /* fn is a Python function */
     bool armed, ended;
+    bool plain; /* see settle() */
 };
 
 static struct inline_loop *of(PyObject *self) {
@@ -132,15 +135,19 @@ static void disarm(struct inline_loop *loop) {
 
 /* --- the loop */
 
-static PyObject *call(struct inline_loop *loop, PyObject *row) {
+/* A Python function is called without the steps around it that only what is written in C needs. */
+static inline PyObject *call(struct inline_loop *loop, PyObject *row) {
     if (loop->spread)
         return PyObject_Call(loop->fn, row, NULL);
     PyObject *args[2] = {NULL, row};
-    return PyObject_Vectorcall(loop->fn, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    const size_t one = 1 | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    if (loop->is_function)
+        return ((PyFunctionObject *)loop->fn)->vectorcall(loop->fn, args + 1, one, NULL);
+    return PyObject_Vectorcall(loop->fn, args + 1, one, NULL);
 }
 
 /* The old value; where there is a GIL it keeps others off. */
-static uint64_t swap_word(struct line *line, uint64_t word) {
+static inline uint64_t swap_word(struct line *line, uint64_t word) {
     if (!AC_HAS_GIL)
         return ac_swap_acq_rel(&line->word, word);
     uint64_t old = ac_load_relaxed(&line->word);
@@ -148,14 +155,25 @@ static uint64_t swap_word(struct line *line, uint64_t word) {
     return old;
 }
 
-static PyObject *counted_call(struct inline_loop *loop, PyObject *row) {
+/* Whether the next item needs no more than the call. */
+static void settle(struct inline_loop *loop) {
+    loop->plain = !loop->ended && !loop->rest && (loop->armed || !loop->look);
+}
+
+static void go_on_with(struct inline_loop *loop, PyObject *rest) {
+    Py_XSETREF(loop->rest, rest);
+    settle(loop);
+}
+
+static inline PyObject *counted_call(struct inline_loop *loop, PyObject *row) {
     uint64_t word = ac_load_relaxed(&loop->line->word);
     loop->row = row;
     ac_store_relaxed(&loop->line->word, word | IN_CALL);
     PyObject *result = call(loop, row);
     if (swap_word(loop->line, result ? word + CALL : word) & SWITCHED) {
-        Py_XSETREF(loop->rest, loop->offered);
+        PyObject *offered = loop->offered;
         loop->offered = NULL;
+        go_on_with(loop, offered);
     }
     return result;
 }
@@ -171,6 +189,7 @@ static PyObject *from_rest(PyObject *self) {
 static PyObject *end(struct inline_loop *loop) {
     loop->ended = true;
     disarm(loop);
+    settle(loop);
     return NULL;
 }
 
@@ -202,30 +221,43 @@ static PyObject *failed(PyObject *self) {
     return NULL;
 }
 
-static PyObject *inline_next(PyObject *self) {
+static inline PyObject *plain_next(PyObject *self) {
     struct inline_loop *loop = of(self);
-    struct line *line = loop->line;
-    if (loop->ended)
-        return NULL;
-    if (loop->rest)
-        return from_rest(self);
-    if (ac_load_relaxed(&line->word) & IN_CALL) {
-        PyErr_SetString(PyExc_ValueError, "allcores.map: another thread is in this iterator");
-        return NULL;
-    }
-    if (!loop->armed && loop->look)
-        arm(loop);
-    if (ac_load_relaxed(&line->due)) {
-        ac_store_relaxed(&line->due, 0);
-        PyObject *result = PyObject_CallOneArg(loop->look, self);
-        return result ? result : abandon(loop);
-    }
-    PyObject *row = Py_TYPE(loop->source)->tp_iternext(loop->source);
+    PyObject *row = loop->next_row(loop->source);
     if (!row)
         return end(loop);
     PyObject *result = counted_call(loop, row);
     Py_DECREF(row);
     return result ? result : failed(self);
+}
+
+/* The first item, the last, and those that the watcher asked for. */
+static __attribute__((noinline)) PyObject *other_next(PyObject *self) {
+    struct inline_loop *loop = of(self);
+    if (loop->ended)
+        return NULL;
+    if (loop->rest)
+        return from_rest(self);
+    if (ac_load_relaxed(&loop->line->word) & IN_CALL) {
+        PyErr_SetString(PyExc_ValueError, "allcores.map: another thread is in this iterator");
+        return NULL;
+    }
+    if (!loop->armed && loop->look) {
+        arm(loop);
+        settle(loop);
+    }
+    if (ac_load_relaxed(&loop->line->due)) {
+        ac_store_relaxed(&loop->line->due, 0);
+        PyObject *result = PyObject_CallOneArg(loop->look, self);
+        return result ? result : abandon(loop);
+    }
+    return plain_next(self);
+}
+
+static PyObject *inline_next(PyObject *self) {
+    struct line *line = of(self)->line;
+    bool plain = of(self)->plain && !ac_load_relaxed(&line->due) && !(ac_load_relaxed(&line->word) & IN_CALL);
+    return plain ? plain_next(self) : other_next(self);
 }
 
 static PyObject *inline_take(PyObject *self, PyObject *Py_UNUSED(none)) {
@@ -263,8 +295,7 @@ static PyObject *inline_switch(PyObject *self, PyObject *args) {
 }
 
 static PyObject *inline_close(PyObject *self, PyObject *Py_UNUSED(none)) {
-    disarm(of(self));
-    of(self)->ended = true;
+    end(of(self));
     return of(self)->rest ? PyObject_CallMethod(of(self)->rest, "close", NULL) : Py_NewRef(Py_None);
 }
 
@@ -405,7 +436,9 @@ static PyObject *inline_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     of(self)->fn = Py_NewRef(fn);
     of(self)->source = Py_NewRef(source);
     of(self)->look = look == Py_None ? NULL : Py_NewRef(look);
+    of(self)->next_row = Py_TYPE(source)->tp_iternext;
     of(self)->spread = spread;
+    of(self)->is_function = PyFunction_Check(fn);
     of(self)->line = ac_calloc(1, sizeof *of(self)->line);
     if (!of(self)->line) {
         Py_DECREF(self);
@@ -413,6 +446,7 @@ static PyObject *inline_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     }
     of(self)->line->owner = self;
     of(self)->line->always = always;
+    settle(of(self));
     ac__allow_try_incref(self);
     return self;
 }
@@ -450,7 +484,7 @@ static int set_rest(PyObject *self, PyObject *value, void *Py_UNUSED(closure)) {
         PyErr_SetString(PyExc_TypeError, "rest must be an iterator");
         return -1;
     }
-    Py_XSETREF(of(self)->rest, Py_NewRef(value));
+    go_on_with(of(self), Py_NewRef(value));
     return 0;
 }
 
@@ -470,8 +504,7 @@ static int inline_traverse(PyObject *self, visitproc visit, void *arg) {
 }
 
 static int inline_clear(PyObject *self) {
-    disarm(of(self));
-    of(self)->ended = true;
+    end(of(self));
     Py_CLEAR(of(self)->look);
     Py_CLEAR(of(self)->rest);
     Py_CLEAR(of(self)->offered);
