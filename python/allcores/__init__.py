@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from allcores._auto import explain, for_each, map, starmap
+    from allcores._auto_executor import AutoExecutor
     from allcores._errors import WorkerDied
     from allcores._executor import Future, ProcessPoolExecutor
     from allcores._threads import ThreadPoolExecutor
 
 __version__: str
 __all__ = [
+    "AutoExecutor",
     "Future",
     "ProcessPoolExecutor",
     "ThreadPoolExecutor",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AutoExecutor": "_auto_executor",
     "Future": "_executor",
     "ProcessPoolExecutor": "_executor",
     "ThreadPoolExecutor": "_threads",

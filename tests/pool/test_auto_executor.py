@@ -1,0 +1,436 @@
+"""AutoExecutor: concurrent.futures' interface, and calls that go to processes only where that changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures as cf
+import itertools
+import threading
+import time
+import traceback
+import unittest
+from typing import Any
+
+import allcores
+from common import Case, wait_until
+
+# Programs: how many calls were made in which process, and what explain() says.
+PRELUDE = """
+import allcores, functools, os, sys, threading, time
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+def spin(n):
+    for _ in range(20000): n += 1
+    return os.getpid()
+def run(fn, count=250, *args, **kwargs):
+    with allcores.AutoExecutor(2) as pool:
+        futures = [pool.submit(fn, i, *args, **kwargs) for i in range(count)]
+        return [future.result() for future in futures], pool.explain()
+"""
+
+
+def echo(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+def fails(x: int) -> None:
+    raise LookupError(x)
+
+
+class Interface(unittest.TestCase):
+    def test_it_is_an_executor(self) -> None:
+        with allcores.AutoExecutor() as pool:
+            self.assertIsInstance(pool, cf.Executor)
+            future = pool.submit(echo, 1, 2, fn=3, self=4)
+            self.assertIsInstance(future, cf.Future)
+            self.assertEqual(future.result(30), ((1, 2), {"fn": 3, "self": 4}))
+            self.assertEqual(list(pool.map(pow, [2, 3], [3, 2])), [8, 9])
+            self.assertEqual(list(pool.map(abs, range(-100, 0))), list(range(100, 0, -1)))
+        self.assertRaises(ValueError, allcores.AutoExecutor, 0)
+
+    def test_an_error_is_the_futures_with_its_traceback(self) -> None:
+        with allcores.AutoExecutor() as pool:
+            for _ in range(100):  # measured ones, and those that are not
+                error = pool.submit(fails, 3).exception(30)
+                self.assertIsInstance(error, LookupError)
+                self.assertIn("in fails", "".join(traceback.format_exception(error)))
+            stop = pool.submit(next, iter(()))
+            self.assertIsInstance(stop.exception(30), StopIteration)
+
+    def test_callbacks_and_waiting(self) -> None:
+        seen: list[Any] = []
+        with allcores.AutoExecutor() as pool:
+            futures = [pool.submit(time.sleep, 0.001) for _ in range(50)]
+            for future in futures:
+                future.add_done_callback(seen.append)
+            self.assertEqual(cf.wait(futures, 30).done, set(futures))
+            self.assertEqual(set(cf.as_completed(futures, 30)), set(futures))
+        self.assertEqual((len(seen), set(seen)), (50, set(futures)))
+
+    def test_asyncio_takes_it(self) -> None:
+        async def ask() -> int:
+            return await asyncio.get_running_loop().run_in_executor(pool, abs, -3)
+
+        with allcores.AutoExecutor() as pool:
+            self.assertEqual(asyncio.run(ask()), 3)
+
+    def test_what_waits_can_be_cancelled_and_what_runs_cannot(self) -> None:
+        gate, begun = threading.Event(), threading.Event()
+        ran: list[int] = []
+
+        def block() -> None:
+            begun.set()
+            gate.wait(30)
+
+        with allcores.AutoExecutor(1) as pool:
+            first, second = pool.submit(block), pool.submit(ran.append, 1)
+            begun.wait(30)
+            self.assertTrue(first.running())
+            self.assertEqual((first.cancel(), second.cancel()), (False, True))
+            gate.set()
+        self.assertEqual(ran, [])
+        self.assertRaises(cf.CancelledError, second.result)
+
+    def test_waits_are_met_by_many_threads(self) -> None:
+        lock, now, most = threading.Lock(), 0, 0
+
+        def wait(_: int) -> None:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.05)
+            with lock:
+                now -= 1
+
+        with allcores.AutoExecutor() as pool:
+            for future in [pool.submit(wait, i) for i in range(200)]:
+                future.result(60)
+        self.assertGreaterEqual(most, 32)
+        self.assertLessEqual(most, 65)
+
+    def test_call_that_waits_for_a_later_one_gets_it(self) -> None:
+        gates = [threading.Event() for _ in range(20)]
+        with allcores.AutoExecutor() as pool:
+            waiting = [pool.submit(gate.wait, 60) for gate in gates]
+            for gate in gates:
+                pool.submit(gate.set)
+            self.assertEqual([future.result(60) for future in waiting], [True] * 20)
+
+
+class Shutdown(unittest.TestCase):
+    def test_it_waits_for_what_was_submitted_and_takes_no_more(self) -> None:
+        pool = allcores.AutoExecutor(2)
+        futures = [pool.submit(time.sleep, 0.005) for _ in range(60)]
+        pool.shutdown()
+        self.assertTrue(all(future.done() for future in futures))
+        self.assertRaises(RuntimeError, pool.submit, abs, 1)
+        self.assertRaises(RuntimeError, pool.map, abs, [1])
+        pool.shutdown()
+
+    def test_it_cancels_what_has_not_begun(self) -> None:
+        gate = threading.Event()
+        pool = allcores.AutoExecutor(1)
+        first = pool.submit(gate.wait, 30)
+        futures = [pool.submit(abs, -1) for _ in range(100)]
+        results = pool.map(abs, [1, 2])
+        wait_until(first.running)
+        pool.shutdown(wait=False, cancel_futures=True)
+        self.assertTrue(all(future.cancelled() for future in futures))
+        self.assertRaises(cf.CancelledError, list, results)
+        gate.set()
+        self.assertTrue(first.result(30))
+
+    def test_without_waiting_everything_is_done_nevertheless(self) -> None:
+        pool = allcores.AutoExecutor(2)
+        futures = [pool.submit(time.sleep, 0.002) for _ in range(40)]
+        pool.shutdown(wait=False)
+        self.assertEqual([future.result(30) for future in futures], [None] * 40)
+
+    def test_map_makes_what_nobody_has_asked_for(self) -> None:
+        made: list[int] = []
+
+        def note(x: int) -> int:
+            made.append(x)
+            return x
+
+        with allcores.AutoExecutor() as pool:
+            pool.map(made.append, range(10))  # dropped at once
+            half = pool.map(note, range(10, 20))
+            self.assertEqual(next(half), 10)
+        self.assertEqual(sorted(made), list(range(20)))
+        self.assertEqual(list(half), list(range(11, 20)))
+
+    def test_map_that_is_left_half_way_calls_off_the_rest(self) -> None:
+        made: list[int] = []
+
+        def note(x: int) -> int:
+            made.append(x)
+            return x
+
+        with allcores.AutoExecutor() as pool:
+            for result in pool.map(note, itertools.count()):
+                if result == 5:
+                    break
+        self.assertEqual(made, list(range(6)))
+
+
+class Places(Case):
+    def test_bytecode_moves_to_processes_once_seen(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+if __name__ == "__main__":
+    got, explained = run(spin)
+    facts = explained["spin"]
+    if HAS_GIL:
+        assert os.getpid() in got and len(set(got)) >= 2, explained
+        assert facts["in_processes"] == sum(pid != os.getpid() for pid in got) > 100, explained
+        assert "spin: processes (it computes under the GIL)" in str(explained), explained
+    else:
+        assert set(got) == {os.getpid()}, explained
+"""
+        )
+
+    def test_calls_behind_a_long_one_need_not_wait_for_its_end(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def hold(x):
+    if x:
+        if not os.path.exists("gone"): os.makedirs("gone", exist_ok=True)
+        return os.getpid()
+    until = time.monotonic() + 40
+    while not os.path.exists("gone"):  # computes, until a call behind it has run
+        if time.monotonic() > until: return None
+    return os.getpid()
+if __name__ == "__main__":
+    with allcores.AutoExecutor(2) as pool:
+        futures = [pool.submit(hold, x) for x in [0, 0] + [1] * 99] if HAS_GIL else []
+        got = [future.result() for future in futures]
+    assert not HAS_GIL or (set(got[:2]) == {os.getpid()} and None not in got and len(set(got)) > 1), set(got)
+"""
+        )
+
+    def test_keywords_closures_and_partials_go_too(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def named(x, *, by): return spin(x), by
+def close(by):
+    return lambda x: (spin(x), by)
+if __name__ == "__main__":
+    for fn, args in ((named, dict(by=7)), (functools.partial(named, by=7), {}), (close(7), {})):
+        got, explained = run(fn, **args)
+        assert {by for _, by in got} == {7}
+        assert not HAS_GIL or len({pid for pid, _ in got}) >= 2, explained
+"""
+        )
+
+    def test_waiting_stays_in_threads(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def wait(x):
+    time.sleep(0.02)
+    return os.getpid()
+if __name__ == "__main__":
+    got, explained = run(wait, 100)
+    assert set(got) == {os.getpid()}, explained
+    assert "it waits" in explained["wait"]["reason"], explained
+"""
+        )
+
+    def test_impure_functions_never_leave(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+listed, table, total, source, lock = [], {}, 0, iter(range(10**6)), threading.Lock()
+def appends(x): listed.append(x); return spin(x)
+def rebinds(x):
+    global total
+    total += 1
+    return spin(x)
+def helped(x): table[x] = x
+def helps(x): helped(x); return spin(x)
+def goes_on(x): next(source); return spin(x)
+def locks(x):
+    with lock: return spin(x)
+def default(x, held=(i for i in ())): return spin(x)
+if __name__ == "__main__":
+    for fn, words in ((appends, "appends changes listed"), (rebinds, "rebinds the global total"),
+                      (helps, "helps changes table"), (goes_on, "goes_on changes source"),
+                      (locks, "_thread.lock"), (default, "the iterator")):
+        got, explained = run(fn, 200)
+        assert set(got) == {os.getpid()}, explained
+        facts = explained[fn.__name__]
+        assert facts["in_processes"] == 0 and words in str(facts["no_processes"]) + str(explained), facts
+    assert (len(listed), len(table), total, next(source)) == (200, 200, 200, 200)
+"""
+        )
+
+    def test_arguments_that_are_changed_or_not_to_be_pickled_keep_it_here(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def fills(x, row):
+    row.append(x)
+    return spin(x)
+def given(x, what): return spin(x)
+if __name__ == "__main__":
+    row = []
+    got, explained = run(fills, 300, row)
+    assert set(got) == {os.getpid()} and sorted(row) == list(range(300)), explained
+    got, explained = run(given, 300, threading.Lock())
+    assert set(got) == {os.getpid()}, explained
+    assert not HAS_GIL or "pickled" in explained["given"]["no_processes"], explained
+"""
+        )
+
+    def test_argument_that_cannot_be_pickled_at_some_later_call(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def given(x, what): return spin(x)
+if __name__ == "__main__":
+    with allcores.AutoExecutor(2) as pool:
+        for _ in range(200): pool.submit(given, 1, 2).result()
+        assert not HAS_GIL or pool.explain()["given"]["in_processes"], pool.explain()
+        assert pool.submit(given, 1, threading.Lock()).result() == os.getpid()
+"""
+        )
+
+    def test_result_that_is_shared_keeps_it_here(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+shared = {"a": [1]}
+def same(x):
+    spin(x)
+    return shared
+if __name__ == "__main__":
+    got, explained = run(same)
+    assert all(one is shared for one in got), explained
+"""
+        )
+
+    def test_state_that_changes_between_calls_is_seen(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+table, factor = {"by": 1}, 1
+def scaled(x):
+    spin(x)
+    return x * table["by"] * factor
+if __name__ == "__main__":
+    with allcores.AutoExecutor(2) as pool:
+        for by in range(1, 8):
+            table["by"], factor = by, by
+            futures = [pool.submit(scaled, i) for i in range(50)]
+            assert [f.result() for f in futures] == [i * by * by for i in range(50)], (by, pool.explain())
+        assert not HAS_GIL or pool.explain()["scaled"]["in_processes"], pool.explain()
+"""
+        )
+
+    def test_function_defined_anew_is_another(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+seen = []
+def fn(x): return spin(x)
+if __name__ == "__main__":
+    with allcores.AutoExecutor(2) as pool:
+        for future in [pool.submit(fn, i) for i in range(200)]: future.result()
+        def fn(x):
+            seen.append(x)
+            return spin(x)
+        got = {future.result() for future in [pool.submit(fn, i) for i in range(200)]}
+        assert got == {os.getpid()} and sorted(seen) == list(range(200))
+        assert list(pool.explain()) == ["fn", "fn (2)"], pool.explain()
+        def fn(x): return x, spin(x)
+        got = [future.result()[0] for future in [pool.submit(fn, i) for i in range(200)]]
+        assert got == list(range(200))
+"""
+        )
+
+    def test_every_call_runs_once(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def note(x):
+    with open("log", "ab", buffering=0) as log: log.write(b"%d\\n" % x)
+    return spin(x)
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+def quiet(x):
+    log = os.open("log", FLAGS)
+    os.write(log, b"%d\\n" % x)
+    os.close(log)
+    return spin(x)
+if __name__ == "__main__":
+    for fn in (note, quiet):
+        open("log", "w").close()
+        run(fn, 400)
+        assert sorted(map(int, open("log"))) == list(range(400)), fn
+    with allcores.AutoExecutor(2) as pool:  # cancelled ones do not run
+        open("log", "w").close()
+        futures = [pool.submit(quiet, i) for i in range(400)]
+        time.sleep(0.2)
+        gone = {i for i, future in enumerate(futures) if future.cancel()}
+    assert gone and {i for i, future in enumerate(futures) if future.cancelled()} == gone
+    assert sorted(map(int, open("log"))) == sorted(set(range(400)) - gone)
+"""
+        )
+
+    def test_errors_callbacks_and_death_in_processes(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+def fail(x):
+    if x < 0: os.kill(os.getpid(), 9)
+    pid = spin(x)
+    if x % 2: raise LookupError(x, pid)
+    return pid
+if __name__ == "__main__":
+    seen = []
+    with allcores.AutoExecutor(2) as pool:
+        futures = [pool.submit(fail, i) for i in range(300)]
+        for future in futures: future.add_done_callback(seen.append)
+        errors = [future.exception() for future in futures]
+        assert [type(e) for e in errors] == [type(None), LookupError] * 150
+        assert not HAS_GIL or len({e.args[1] for e in errors if e}) >= 2, pool.explain()
+        if HAS_GIL:
+            assert isinstance(pool.submit(fail, -1).exception(), allcores.WorkerDied)
+            assert pool.submit(fail, 2).result()
+    assert len(seen) == 300
+"""
+        )
+
+    def test_it_ends_with_the_program(self) -> None:
+        done = self.run_script(
+            PRELUDE
+            + """
+def say(x):
+    spin(x)
+    os.write(1, b"done\\n")
+if __name__ == "__main__":
+    pool = allcores.AutoExecutor(2)
+    for i in range(200): pool.submit(say, i)
+"""
+        )
+        self.assertEqual(done.stdout.count("done"), 200)
+
+    def test_nothing_is_started_for_nothing(self) -> None:
+        self.run_script(
+            PRELUDE
+            + """
+if __name__ == "__main__":
+    with allcores.AutoExecutor() as pool:
+        assert str(pool.explain()) == "no call was submitted yet"
+        for future in [pool.submit(abs, -i) for i in range(2000)]: future.result()
+        assert not open(f"/proc/self/task/{os.getpid()}/children").read().split()
+        assert "abs: threads (its calls are short)" in str(pool.explain()), pool.explain()
+"""
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
