@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import dis
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from types import (
     BuiltinFunctionType,
@@ -501,6 +502,7 @@ _HANDLERS: dict[str, Callable[[_Walk, dis.Instruction], None]] = {
 # --- the interface
 
 _known: dict[CodeType, tuple[tuple[Any, ...], Writes]] = {}
+_walking = threading.local()  # .begun: by their ids, the functions that this thread is reading
 
 
 def is_users(fn: FunctionType) -> bool:
@@ -535,17 +537,34 @@ def writes_of(fn: FunctionType, depth: int = 0, bound: dict[str, Any] | None = N
     code, scope = fn.__code__, fn.__globals__
     cells, fixed, bound = _cells(fn), _defaults(fn), bound or {}
     rests_on = (*map(scope.get, code.co_names), *cells.values(), *fixed.values(), *bound, *bound.values())
+    begun = _walking.__dict__.setdefault("begun", {})
+    if id(fn) in begun:  # it calls itself
+        return begun[id(fn)]  # type: ignore[no-any-return]
     known = _known.get(code)
     if known is not None and len(known[0]) == len(rests_on) and all(map(_is, known[0], rests_on)):
         return known[1]
-    found = Writes()
+    begun[id(fn)] = found = Writes()
+    try:
+        if len(code.co_code) > _MOST_CODE:
+            found.unknown = True
+        else:
+            _walk(found, fn, depth, cells, fixed, bound)
+    finally:
+        del begun[id(fn)]
     if len(_known) >= 1024:
         _known.clear()
-    _known[code] = rests_on, found  # a function that calls itself finds this
-    if len(code.co_code) > _MOST_CODE:
-        found.unknown = True
-        return found
+    _known[code] = rests_on, found  # only now: other threads look here, too
+    return found
 
+
+def _walk(
+    found: Writes,
+    fn: FunctionType,
+    depth: int,
+    cells: dict[str, Any],
+    fixed: dict[str, Any],
+    bound: dict[str, Any],
+) -> None:
     def param(name: str) -> Value:
         if name in bound:
             return Value(SHARED, name, bound[name])
@@ -553,8 +572,7 @@ def writes_of(fn: FunctionType, depth: int = 0, bound: dict[str, Any] | None = N
         return Value(ARGUMENT | also, name, fixed.get(name, MISSING), frozenset((name,)))
 
     values = {name: Value(SHARED, name, value) for name, value in cells.items()}
-    _Walk(found, code, scope, values, param, depth).run()
-    return found
+    _Walk(found, fn.__code__, fn.__globals__, values, param, depth).run()
 
 
 def _is(a: Any, b: Any) -> bool:
