@@ -48,6 +48,24 @@ for (let i = 0; i < await phases.count(); i++) {
   seen.phases.push({label: await phases.nth(i).innerText(), hash: decodeURIComponent(new URL(page.url()).hash),
     range: await page.locator(".range").innerText()});
 }
+// Of each core's lane the shares of its pixels: the program's own Python (blue), others (grey and its hatching). Everything
+// but the paper and the faint ground of an idle core is one of these in a program of one thread.
+seen.lanes = await page.locator(".lanes canvas").evaluate((canvas) => {
+  const c = canvas.getContext("2d");
+  const [left, row, axis] = [152, 20, 24];
+  const width = canvas.width - left - 2;
+  const both = c.getImageData(left, axis, width, 2 * row).data;
+  return [0, 1].map((i) => {
+    const data = both.slice(4 * width * (i * row + 4), 4 * width * (i * row + row - 4));
+    const found = {python: 0, others: 0};
+    for (let at = 0; at < data.length; at += 4) {
+      const [r, g, b] = data.slice(at, at + 3);
+      if (b > r + 60) found.python++;
+      else if (Math.max(r, g, b) - Math.min(r, g, b) < 12 && r < 215) found.others++;
+    }
+    return {python: 4 * found.python / data.length, others: 4 * found.others / data.length};
+  });
+});
 seen.eased = await page.locator("#theme").evaluate((one) => getComputedStyle(one).transitionDuration);
 seen.played = await play(page, 400);
 seen.pdf = (await page.pdf({format: "A4"})).length;

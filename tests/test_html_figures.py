@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import TESTS, Runner
 from interpreters import interpreters
-from test_html import MODULES, page, record
+from test_html import MODULES, data, page, record
 
 SECONDS = 1.5
 COMPUTED = ("Computed, in Python", "Computed, in native code", "Starting interpreters and imports",
@@ -101,3 +103,57 @@ def test_on_paper(seen: dict[str, Any]) -> None:
     assert seen["paper"]["tools"] == 0
     assert seen["paper"]["runs"] == seen["paper"]["stacks"] == 1
     assert seen["pdf"] > 10_000
+
+
+PINNED = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    sum(range(1000))
+"""
+
+
+def busy_ticks() -> dict[int, int]:
+    """What each CPU has computed so far, by /proc/stat: all but idle and iowait."""
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if re.match(r"cpu\d", line)]
+    return {int(one[0][3:]): sum(map(int, [*one[1:4], *one[6:9]])) for one in lines}
+
+
+def test_where_other_programs_ran(allcores: str, tmp_path: Path) -> None:
+    """A program pinned to one CPU beside another's loop on the next: that one's lane is hatched. The series tells
+    what /proc/stat counted over the run."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one CPU")
+    script = tmp_path / "pinned.py"
+    script.write_text(PINNED)
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    other = subprocess.Popen([sys.executable, script, str(cpus[1]), "60"])
+    try:
+        before = busy_ticks()
+        recording = record(allcores, tmp_path, *here.command([str(script), str(cpus[0]), "3"]))
+        after = busy_ticks()
+    finally:
+        other.kill()
+        other.wait()
+    path = page(allcores, recording)
+    run = data(path)
+    ends = run["busy"]["ends"]
+    assert ends == sorted(ends) and ends[-1] == pytest.approx(run["wall_ms"], abs=60)
+    lengths = [b - a for a, b in pairwise([0, *ends])]
+    told = {
+        cpu: sum(share / 100 * ms for share, ms in zip(shares, lengths, strict=True)) / 1e3
+        for cpu, *shares in run["busy"]["cpus"]
+    }
+    assert sorted(told) == cpus
+    for cpu in cpus[:2]:
+        counted = (after[cpu] - before[cpu]) / os.sysconf("SC_CLK_TCK")
+        assert counted * 0.85 - 0.1 < told[cpu] < counted + 0.1
+    command = ["node", *map(str, (TESTS / "page_figures.mjs", MODULES, path))]
+    seen = json.loads(subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE).stdout)
+    assert seen["messages"] == []
+    # Sampled along the lanes' middles: ours is plain blue, others' the dense hatching's grey.
+    ours, others = seen["lanes"][0], seen["lanes"][1]
+    assert others["others"] > 0.9 and others["python"] < 0.05
+    assert ours["python"] > 0.3

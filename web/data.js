@@ -5,12 +5,13 @@
 /** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
 /** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
  *   cpus: number, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
- *   computed: Float64Array}} Contender */
+ *   computed: Float64Array, busy: Busy}} Contender */
+/** @typedef {{ends: number[], cpus: Map<number, number[]>}} Busy how busy CPUs were, in percent, up to each of `ends` (ms) */
 
 export const STATES = ["Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes",
   "Disk", "Lock", "Sleep", "Other waiting", "Not known"];
 /** The looks: the states, then what a CPU did besides the program's own work. */
-export const LOOK_NAMES = [...STATES, "Starting and imports", "Pickling and moving data", "Another program, while a thread was ready"];
+export const LOOK_NAMES = [...STATES, "Starting and imports", "Pickling and moving data", "Another program"];
 export const STARTING = 10;
 export const PICKLING = 11;
 export const OTHERS = 12;
@@ -89,6 +90,7 @@ export function decode(raw, base) {
     computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
     speedup: raw.speedup, base, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
     threads,
+    busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares]))},
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);
       for (let i = 0; i < one.s.length; i += 2) own[one.s[i]] += one.s[i + 1];
@@ -139,6 +141,41 @@ function crowded(threads) {
   return apart;
 }
 
+/** ms of `pieces`, which are apart and in order, in each stretch up to one of `ends`. @param {[number, number, number][]} pieces
+ * @param {number[]} ends */
+function within(pieces, ends) {
+  let at = 0;
+  return ends.map((to, i) => {
+    const from = i ? ends[i - 1] : 0;
+    let sum = 0;
+    while (at < pieces.length && pieces[at][1] <= from) at++;
+    for (let k = at; k < pieces.length && pieces[k][0] < to; k++) sum += Math.min(pieces[k][1], to) - Math.max(pieces[k][0], from);
+    return sum;
+  });
+}
+
+/** When other programs had a CPU: those stretches, known by the kernel's clock, in which they used most of what the program's
+ * own threads left; in which they used some, only while a thread of ours was ready. Without a clock: the latter.
+ * @param {Busy} busy @param {number} cpu @param {[number, number, number][]} pieces @param {[number, number][]} ready */
+function foreign({ends, cpus}, cpu, pieces, ready) {
+  const shares = cpus.get(cpu);
+  if (!shares) return ready;
+  /** @type {[number, number][]} */
+  const spans = [];
+  const ours = within(pieces, ends);
+  let at = 0;
+  ends.forEach((to, i) => {
+    const from = i ? ends[i - 1] : 0;
+    const others = shares[i] / 100 * (to - from) - ours[i];
+    while (at < ready.length && ready[at][1] <= from) at++;
+    if (others >= (to - from - ours[i]) / 2) spans.push([from, to]);
+    else if (others >= (to - from) / 10) {
+      for (let k = at; k < ready.length && ready[k][0] < to; k++) spans.push([Math.max(ready[k][0], from), Math.min(ready[k][1], to)]);
+    }
+  });
+  return spans;
+}
+
 /** @param {[number, number, number][]} pieces @returns {Lane} */
 function laneOf(pieces) {
   return {from: Float64Array.from(pieces, (one) => one[0]), to: Float64Array.from(pieces, (one) => one[1]),
@@ -168,6 +205,7 @@ export function cores(run) {
   /** @type {Map<number, [number, number, number][]>} */
   const found = new Map();
   for (let cpu = 0; cpu < run.cpus; cpu++) found.set(cpu, []);
+  for (const cpu of run.busy.cpus.keys()) found.set(cpu, []);
   for (const {lane} of run.threads) {
     for (let i = 0; i < lane.from.length; i++) {
       const cpu = cpuOf(lane.code[i]);
@@ -181,7 +219,7 @@ export function cores(run) {
   const spans = crowded(run.threads);
   const rows = [...found].sort((a, b) => a[0] - b[0]).map(([cpu, pieces]) => {
     pieces.sort((a, b) => a[0] - b[0]);
-    return {label: `CPU ${cpu}`, lane: laneOf(fill(pieces, spans))};
+    return {label: `CPU ${cpu}`, lane: laneOf(fill(pieces, foreign(run.busy, cpu, pieces, spans)))};
   });
   while (rows.length < Math.min(run.usable, 256)) rows.push({label: "a further CPU", lane: laneOf(fill([], spans))});
   return rows;

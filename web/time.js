@@ -72,7 +72,8 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
     make("p", {class: "tools"}, make("label", {for: `filter-${number}`}, "Threads "), filter, mode, whole),
     counters, box, legend,
     make("p", {class: "hint"}, "Wheel, pinch or + and − zoom; drag or A and D move; drag on the scale, Shift and drag or Shift and arrows take a range.",
-      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : ""),
+      run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : "",
+      coreRows.some(({lane}) => lane.code.includes(-1)) && run.busy.ends.length ? ` Another program: where the kernel counted that most of what ours left of a core was used, in steps of ${seconds(run.wall / run.busy.ends.length)}.` : ""),
     range, live);
   section.hidden = false;
 

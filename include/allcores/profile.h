@@ -79,6 +79,7 @@ enum ac_limit {
 #define AC_CAP_CELLS     (1u << 18)
 #define AC_CAP_SEGMENTS  (1u << 18)
 #define AC_CAP_PAIRS     4096u
+#define AC_CAP_BUSY      65536u
 #define AC_MAX_DEPTH     192  /* frames kept of one stack, leaf first; deeper ones lose their middle */
 #define AC_MAX_STRING    1024 /* bytes kept of one name */
 
@@ -162,6 +163,16 @@ struct ac_segment {
     uint8_t pad[4];
 };
 
+/* How busy a CPU was for a while, with whatever ran there. Groups of one entry a usable CPU, always the same
+ * CPUs; a group begins where the one before ended. */
+struct ac_busy {
+    int64_t from_ns, to_ns;
+    int16_t cpu;
+    uint16_t share; /* of the time, in 1/AC_BUSY_ALL */
+    uint8_t pad[4];
+};
+#define AC_BUSY_ALL 10000
+
 struct ac_sampling {
     double rate_hz, reached_hz; /* asked for, and ticks per second that really happened */
     int64_t ticks, missed;      /* missed: a deadline passed by a period or more */
@@ -217,6 +228,8 @@ struct ac_profile {
     size_t pair_count, pair_cap;
     struct ac_segment *segments;
     size_t segment_count, segment_cap;
+    struct ac_busy *busy;
+    size_t busy_count, busy_cap;
 
     struct ac_profile_index
         *index; /* hash maps behind the ac_profile_* functions; NULL in a read-back profile */
@@ -241,6 +254,8 @@ int ac_profile_cell(struct ac_profile *profile, uint32_t thread, uint32_t node, 
 int ac_profile_pair(struct ac_profile *profile, uint32_t holder, uint32_t waiter, int64_t ns);
 /* Append a segment; at the cap the time line is coarsened in place, so that it never ends early. */
 int ac_profile_segment(struct ac_profile *profile, const struct ac_segment *segment);
+/* Append one entry of a group of `cpus`; at the cap each two groups become one. */
+int ac_profile_busy(struct ac_profile *profile, const struct ac_busy *busy, size_t cpus);
 
 /* Every index in range, every enum known, every sum sane: true of what we write, demanded of what we read. */
 bool ac_profile_valid(const struct ac_profile *profile);

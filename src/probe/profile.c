@@ -292,6 +292,7 @@ void ac_profile_free(struct ac_profile *profile) {
     ac_free(profile->cells);
     ac_free(profile->pairs);
     ac_free(profile->segments);
+    ac_free(profile->busy);
     ac_free(profile);
 }
 

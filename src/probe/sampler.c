@@ -82,8 +82,7 @@ static void note_machine(struct ac_sampler *sampler, pid_t pid) {
     cpus->affinity = sampler->limits.affinity;
     cpus->quota = sampler->limits.quota;
     cpus->usable = sampler->limits.usable;
-    if (ac_cpus_busy("", sampler->busy_base_ns) < 0)
-        sampler->busy_base_ns[0] = -1;
+    ac__busy_start(sampler);
     if (ac_cgroup_throttled(pid, "", &sampler->throttled_base_count, &sampler->throttled_base_ns) < 0)
         sampler->throttled_base_ns = -1;
 }
@@ -112,6 +111,7 @@ static void tick(struct ac_sampler *sampler) {
     sampler->tick_ns = now;
     sampler->gap_ns = now - sampler->before_ns;
     sampler->own_cpu = sched_getcpu();
+    ac__busy_look(sampler, now);
     ac__tree_update(sampler, now);
     for (uint32_t i = 0; i < sampler->process_top; i++)
         if (sampler->processes[i].used)
@@ -238,22 +238,10 @@ static void finish_cpu(struct ac_sampler *sampler, int64_t child_cpu_ns) {
     profile->cpu_ns = ac_max(profile->cpu_ns, reaped);
 }
 
-/* What everything used of the CPUs that the target could use. */
-static void finish_busy(struct ac_sampler *sampler) {
-    int64_t now[CPU_SETSIZE];
-    int64_t busy = 0;
-    if (sampler->busy_base_ns[0] < 0 || ac_cpus_busy("", now) < 0)
-        return;
-    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &sampler->limits.set))
-            busy += ac_max(now[cpu] - sampler->busy_base_ns[cpu], INT64_C(0));
-    sampler->profile->cpus.machine_busy_ns = busy;
-}
-
 static void finish_machine(struct ac_sampler *sampler) {
     struct ac_cpus *cpus = &sampler->profile->cpus;
     int64_t ns, count;
-    finish_busy(sampler);
+    ac__busy_finish(sampler);
     pid_t pid = sampler->root_gone ? getpid() : sampler->root_pid; /* a launched root shared our cgroup */
     if (sampler->throttled_base_ns < 0 || (sampler->root_gone && !sampler->launched))
         return;

@@ -159,8 +159,9 @@ struct ac_sampler {
     int64_t reaped_base_ns;                   /* the root's cutime and cstime at attach */
     int64_t unread_delay_ns;                  /* life of ended threads that no schedstat read covers */
     int64_t thread_cpu_base_ns, throttled_base_ns, throttled_base_count;
-    int64_t busy_base_ns[CPU_SETSIZE];
-    struct ac_cpu_limits limits; /* the root's, at attach */
+    int64_t busy_base_ns[CPU_SETSIZE], busy_last_ns[CPU_SETSIZE]; /* at attach, at the last look */
+    int64_t busy_at_ns, busy_step_ns;                             /* when that was; how long to the next */
+    struct ac_cpu_limits limits;                                  /* the root's, at attach */
     struct ac__reach reach[16];
     size_t reach_count;
     int open_fds, max_fds;
@@ -246,6 +247,11 @@ void ac__row_retire(struct ac_sampler *sampler, struct ac__thread *thread, int64
 void ac__row_cell(struct ac_sampler *sampler, struct ac__thread *thread, struct ac__label label, int64_t ns);
 uint32_t ac__row_process(struct ac_sampler *sampler, struct ac__process *process);
 void ac__row_missing(struct ac_sampler *sampler, struct ac__process *process, int64_t ns);
+
+/* --- busy.c */
+void ac__busy_start(struct ac_sampler *sampler);
+void ac__busy_look(struct ac_sampler *sampler, int64_t now);
+void ac__busy_finish(struct ac_sampler *sampler); /* the CPUs' use in all, too */
 
 /* --- finish.c */
 int ac__finish_states(struct ac_sampler *sampler);

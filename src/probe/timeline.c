@@ -3,7 +3,7 @@
  *
  * Coarsening folds each segment shorter than a quantum into its thread's one before; the state that lasted
  * longer names the result. The quantum doubles until half the table is free, so appending stays cheap on
- * average. */
+ * average. What the CPUs did is bounded likewise: two stretches become their mean. */
 #include <string.h>
 
 #include "probe/profile_internal.h"
@@ -81,5 +81,36 @@ int ac_profile_segment(struct ac_profile *profile, const struct ac_segment *segm
     if (r < 0)
         return r;
     profile->segments[profile->segment_count++] = *segment;
+    return 0;
+}
+
+/* The mean of two stretches of one CPU. */
+static struct ac_busy joined(const struct ac_busy *a, const struct ac_busy *b) {
+    double first = (double)(a->to_ns - a->from_ns), second = (double)(b->to_ns - b->from_ns);
+    struct ac_busy both = *a;
+    both.to_ns = b->to_ns;
+    if (first + second > 0)
+        both.share = (uint16_t)((first * a->share + second * b->share) / (first + second));
+    return both;
+}
+
+static void join_groups(struct ac_profile *profile, size_t cpus) {
+    size_t kept = 0, groups = profile->busy_count / cpus;
+    for (size_t group = 0; group < groups; group += 2) {
+        const struct ac_busy *a = &profile->busy[group * cpus];
+        for (size_t i = 0; i < cpus; i++)
+            profile->busy[kept++] = group + 1 < groups ? joined(&a[i], &a[cpus + i]) : a[i];
+    }
+    profile->busy_count = kept;
+}
+
+int ac_profile_busy(struct ac_profile *profile, const struct ac_busy *busy, size_t cpus) {
+    ac_assert(cpus > 0 && cpus <= AC_CAP_BUSY / 2);
+    if (profile->busy_count % cpus == 0 && profile->busy_count + cpus > AC_CAP_BUSY)
+        join_groups(profile, cpus);
+    int r = ac_grow(&profile->busy, &profile->busy_cap, profile->busy_count + 1, sizeof *profile->busy);
+    if (r < 0)
+        return r;
+    profile->busy[profile->busy_count++] = *busy;
     return 0;
 }

@@ -142,6 +142,20 @@ static bool segments_ok(const struct ac_profile *profile) {
     return true;
 }
 
+static bool busy_ok(const struct ac_profile *profile) {
+    if (profile->busy_count > AC_CAP_BUSY)
+        return false;
+    int64_t before = 0;
+    for (size_t i = 0; i < profile->busy_count; i++) {
+        const struct ac_busy *busy = &profile->busy[i];
+        if (busy->from_ns < before || busy->to_ns < busy->from_ns || !time_ok(busy->to_ns) || busy->cpu < 0 ||
+            busy->share > AC_BUSY_ALL)
+            return false;
+        before = busy->from_ns;
+    }
+    return true;
+}
+
 static bool numbers_ok(const struct ac_profile *profile) {
     const struct ac_sampling *sampling = &profile->sampling;
     const struct ac_cpus *cpus = &profile->cpus;
@@ -155,7 +169,7 @@ static bool numbers_ok(const struct ac_profile *profile) {
 
 bool ac_profile_valid(const struct ac_profile *profile) {
     if (!strings_ok(profile) || !numbers_ok(profile) || !stacks_ok(profile) || !rows_ok(profile) ||
-        !cells_ok(profile) || !segments_ok(profile))
+        !cells_ok(profile) || !segments_ok(profile) || !busy_ok(profile))
         return false;
     for (size_t i = 0; i < AC_COUNT(profile->argv); i++)
         if (profile->argv[i] >= profile->string_count)

@@ -14,6 +14,7 @@
 #define MAX_LANE_BYTES 180000  /* of all lanes, once alike steps are one piece */
 #define MAX_PAGE_BYTES 1600000 /* of all runs' lanes */
 #define MAX_LANES      1024
+#define MAX_BUSY       16384 /* figures of all runs' CPUs */
 #define MAX_NODES      1500  /* of the flame graph: a stack may be 192 deep */
 #define MAX_NAME       120   /* bytes of a name in it */
 #define LEAST_SHARE    0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
@@ -230,6 +231,50 @@ static int put_stacks(struct ac_page *page) {
     return 0;
 }
 
+/* --- the data: how busy each CPU was, in percent, from one of `ends` to the next */
+
+/* Groups told as one, so that few enough are left. */
+static size_t groups_joined(const struct ac_page *page, size_t groups, size_t cpus) {
+    return ac_max(groups * cpus * page->count / MAX_BUSY, (size_t)1);
+}
+
+static double joined_share(const struct ac_busy *busy, size_t cpus, size_t count) {
+    double ns = 0;
+    double used = 0;
+    for (size_t i = 0; i < count; i++) {
+        double length = (double)(busy[i * cpus].to_ns - busy[i * cpus].from_ns);
+        ns += length;
+        used += length * busy[i * cpus].share;
+    }
+    return ns > 0 ? used / ns : 0;
+}
+
+static void put_busy(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    size_t cpus = 0;
+    while (cpus < p->busy_count && p->busy[cpus].from_ns == p->busy[0].from_ns) {
+        cpus++;
+    }
+    size_t groups = cpus ? p->busy_count / cpus : 0;
+    size_t joined = groups_joined(page, groups, cpus);
+    ac_buf_str(page->buf, ",\n\"busy\":{\"ends\":[");
+    for (size_t g = 0; g < groups; g += joined) {
+        const struct ac_busy *last = &p->busy[(ac_min(g + joined, groups) - 1) * cpus];
+        ac_buf_printf(page->buf, "%s%.0f", g ? "," : "", (double)last->to_ns / 1e6);
+    }
+    ac_buf_str(page->buf, "],\"cpus\":[");
+    for (size_t c = 0; c < cpus; c++) {
+        ac_buf_printf(page->buf, "%s[%d", c ? "," : "", p->busy[c].cpu);
+        for (size_t g = 0; g < groups; g += joined) {
+            ac_buf_printf(page->buf, ",%.0f",
+                          joined_share(&p->busy[g * cpus + c], cpus, ac_min(joined, groups - g)) * 100 /
+                              AC_BUSY_ALL);
+        }
+        ac_buf_str(page->buf, "]");
+    }
+    ac_buf_str(page->buf, "]}");
+}
+
 int ac_html_put_data(struct ac_page *page) {
     const struct ac_profile *p = page->run->profile;
     ac_buf_str(page->buf, "{\"name\":\"");
@@ -245,6 +290,7 @@ int ac_html_put_data(struct ac_page *page) {
     int err = ac_html_put_ranges(page);
     err = err ? err : put_lanes(page);
     err = err ? err : put_stacks(page);
+    put_busy(page);
     ac_buf_str(page->buf, "}");
     return err;
 }

@@ -14,7 +14,7 @@
 #include "report/report.h"
 
 static const char magic[8] = {'a', 'l', 'l', 'c', 'o', 'r', 'e', 's'};
-#define VERSION  2u /* 1 had no AC_KIND_PEER and is read as it is */
+#define VERSION  3u /* 1 had no AC_KIND_PEER, 2 no ac_busy: both are read */
 #define OLDEST   1u
 #define MAX_BODY (192u << 20) /* every table at its cap, strings at their longest */
 
@@ -26,7 +26,7 @@ struct header {
 
 _Static_assert(sizeof(struct ac_func) == 16 && sizeof(struct ac_frame) == 8 && sizeof(struct ac_node) == 16 &&
                    sizeof(struct ac_cell) == 24 && sizeof(struct ac_gil_pair) == 16 &&
-                   sizeof(struct ac_segment) == 32,
+                   sizeof(struct ac_segment) == 32 && sizeof(struct ac_busy) == 24,
                "the recording format: change VERSION with these");
 
 /* The tables in the order of the file: where their pointer, length and capacity stand, and the element's
@@ -47,6 +47,7 @@ static const struct {
     TABLE(cells, cell, ac_cell, AC_CAP_CELLS),
     TABLE(pairs, pair, ac_gil_pair, AC_CAP_PAIRS),
     TABLE(segments, segment, ac_segment, AC_CAP_SEGMENTS),
+    TABLE(busy, busy, ac_busy, AC_CAP_BUSY), /* since version 3 */
 #undef TABLE
 };
 
@@ -157,7 +158,7 @@ static int take_table(struct reader *r, struct ac_profile *profile, size_t t) {
     return take(r, items, count * tables[t].size) ? 0 : -EINVAL;
 }
 
-static int parse_body(const char *body, size_t size, struct ac_profile **ret_profile) {
+static int parse_body(const char *body, size_t size, uint32_t version, struct ac_profile **ret_profile) {
     struct reader r = {body, body + size};
     struct ac_profile *profile;
     int err = ac_profile_new(&profile);
@@ -168,7 +169,7 @@ static int parse_body(const char *body, size_t size, struct ac_profile **ret_pro
         err = -EINVAL;
     }
     err = err ? err : take_strings(&r, profile);
-    for (size_t t = 0; !err && t < AC_COUNT(tables); t++) {
+    for (size_t t = 0; !err && t < AC_COUNT(tables) - (version < 3); t++) {
         err = take_table(&r, profile, t);
     }
     if (!err && (r.at != r.end || !ac_profile_valid(profile))) {
@@ -205,7 +206,7 @@ int ac_recording_read(const void *data, size_t size, struct ac_profile **ret_pro
     int err = uncompress((Bytef *)body, &body_size, (const Bytef *)data + sizeof(header),
                          size - sizeof(header)) == Z_OK &&
                       body_size == header.body_size
-                  ? parse_body(body, body_size, ret_profile)
+                  ? parse_body(body, body_size, header.version, ret_profile)
                   : -EINVAL;
     ac_free(body);
     return err;

@@ -167,6 +167,7 @@ void ac_slice_free(struct ac_profile *slice) {
         ac_free(slice->threads);
         ac_free(slice->cells);
         ac_free(slice->segments);
+        ac_free(slice->busy);
         ac_free(slice);
     }
 }
@@ -204,8 +205,9 @@ static struct ac_profile *slice_of(const struct line *line, int64_t from, int64_
     slice->threads = ac_malloc(p->thread_count * sizeof(*p->threads));
     slice->cells = ac_malloc(p->segment_count * sizeof(*p->cells));
     slice->segments = ac_malloc(p->segment_count * sizeof(*p->segments));
-    slice->cell_count = slice->segment_count = 0;
-    if (!slice->processes || !slice->threads || !slice->cells || !slice->segments) {
+    slice->busy = ac_malloc(p->busy_count * sizeof(*p->busy));
+    slice->cell_count = slice->segment_count = slice->busy_count = 0;
+    if (!slice->processes || !slice->threads || !slice->cells || !slice->segments || !slice->busy) {
         ac_slice_free(slice);
         return NULL;
     }
@@ -222,6 +224,13 @@ static struct ac_profile *slice_of(const struct line *line, int64_t from, int64_
             slice->threads[s.thread].states_ns[s.state] += ns;
             clip(&s.from_ns, &s.to_ns, from, to);
             slice->segments[slice->segment_count++] = s;
+        }
+    }
+    for (size_t i = 0; i < p->busy_count; i++) {
+        struct ac_busy busy = p->busy[i];
+        if (busy.from_ns < to && busy.to_ns > from) {
+            clip(&busy.from_ns, &busy.to_ns, from, to);
+            slice->busy[slice->busy_count++] = busy;
         }
     }
     slice->wall_ns = to - from;

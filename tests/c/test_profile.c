@@ -210,7 +210,43 @@ static struct ac_profile *small_profile(void) {
     ac_profile_pair(profile, 1, UINT32_MAX, 10);
     struct ac_segment segment = {.to_ns = 100, .node = node, .cpu = -1};
     ac_profile_segment(profile, &segment);
+    struct ac_busy busy = {.to_ns = 50, .share = 100};
+    ac_profile_busy(profile, &busy, 1);
+    busy = (struct ac_busy){.from_ns = 50, .to_ns = 100, .share = AC_BUSY_ALL};
+    ac_profile_busy(profile, &busy, 1);
     return profile;
+}
+
+/* However long the run: bounded, without a gap, and the CPU time is the same. */
+static void what_cpus_did_gets_coarser(void **state) {
+    (void)state;
+    enum { CPUS = 3, GROUPS = 100001 };
+    struct ac_profile *profile = new_profile();
+    double used[CPUS] = {0}, told[CPUS] = {0};
+    int64_t before[CPUS] = {0};
+    for (int group = 0; group < GROUPS; group++)
+        for (int cpu = 0; cpu < CPUS; cpu++) {
+            struct ac_busy busy = {.from_ns = group * INT64_C(1000000),
+                                   .to_ns = (group + 1) * INT64_C(1000000),
+                                   .cpu = (int16_t)(2 * cpu),
+                                   .share = (uint16_t)((group / 20000 + cpu) * 1000)};
+            used[cpu] += 1e6 * busy.share;
+            assert_int_equal(ac_profile_busy(profile, &busy, CPUS), 0);
+        }
+    assert_true(profile->busy_count <= AC_CAP_BUSY && profile->busy_count > AC_CAP_BUSY / 4);
+    for (size_t i = 0; i < profile->busy_count; i++) {
+        const struct ac_busy *busy = &profile->busy[i];
+        assert_int_equal(busy->cpu, 2 * (i % CPUS));
+        assert_int_equal(busy->from_ns, before[i % CPUS]);
+        before[i % CPUS] = busy->to_ns;
+        told[i % CPUS] += (double)(busy->to_ns - busy->from_ns) * busy->share;
+    }
+    for (int cpu = 0; cpu < CPUS; cpu++) {
+        assert_int_equal(before[cpu], GROUPS * INT64_C(1000000));
+        assert_true(fabs(told[cpu] / used[cpu] - 1) < 0.001);
+    }
+    assert_true(ac_profile_valid(profile));
+    ac_profile_free(profile);
 }
 
 /* Each way to damage a whole profile is found. */
@@ -253,6 +289,11 @@ static void damage_is_found(void **state) {
     DAMAGED(profile->segments[0].thread, 1);
     DAMAGED(profile->segments[0].to_ns, -1);
     DAMAGED(profile->segments[0].cpu, -2);
+    DAMAGED(profile->busy[0].cpu, -1);
+    DAMAGED(profile->busy[0].share, AC_BUSY_ALL + 1);
+    DAMAGED(profile->busy[0].to_ns, -1);
+    DAMAGED(profile->busy[1].from_ns, -1);
+    DAMAGED(profile->busy[0].from_ns, 51);
     ac_profile_free(profile);
 }
 
@@ -290,6 +331,7 @@ int main(void) {
         cmocka_unit_test(cells_at_the_cap_keep_the_time),
         cmocka_unit_test(stacks_tell_their_activity),
         cmocka_unit_test(the_time_line_gets_coarser_but_never_ends_early),
+        cmocka_unit_test(what_cpus_did_gets_coarser),
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(memory_may_run_out),
     };

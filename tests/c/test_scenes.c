@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "base/base.h"
 #include "report/report.h"
 #include "verdict/evidence.h"
+#include "verdict/phases.h"
 
 /* A stretch of a thread's life. The stack is "function file:line", leaf first, joined by "<". `every` > 0:
  * the stretch repeats so, from `from` to `to`, for `part` of each turn; the rest is the next span's. */
@@ -465,24 +467,79 @@ static void memory_may_run_out(void **state) {
     ac_profile_free(p);
 }
 
+/* A recording as an older version wrote it: without the table of CPUs, which is the last and here empty. */
+static void put_older(const struct ac_buf *now, uint32_t version, struct ac_buf *older) {
+    uint64_t size;
+    memcpy(&size, now->data + 16, sizeof(size)); /* behind magic, version and zero */
+    uLongf body_size = (uLongf)size;
+    unsigned char *body = ac_malloc(body_size);
+    uLongf packed_size = compressBound(body_size);
+    unsigned char *packed = ac_malloc(packed_size);
+    assert_true(body && packed);
+    assert_int_equal(uncompress(body, &body_size, (const Bytef *)now->data + 24, now->len - 24), Z_OK);
+    size -= version < 3 ? sizeof(uint64_t) : 0;
+    assert_int_equal(compress2(packed, &packed_size, body, (uLong)size, 6), Z_OK);
+    ac_buf_bytes(older, now->data, 8);
+    ac_buf_bytes(older, &version, sizeof(version));
+    ac_buf_bytes(older, now->data + 12, 4);
+    ac_buf_bytes(older, &size, sizeof(size));
+    ac_buf_bytes(older, packed, packed_size);
+    ac_free(packed);
+    ac_free(body);
+}
+
 /* What the format had before is in what it has now. */
 static void older_recordings_are_read(void **state) {
     (void)state;
     static const struct {
         uint32_t version;
         int err;
-    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, -ENOTSUP}};
+    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, 0}, {4, -ENOTSUP}};
     struct ac_profile *p = profile_of(&scenes[0]);
     struct ac_buf buf = {0};
     assert_int_equal(ac_recording_write(p, &buf), 0);
     for (size_t i = 0; i < AC_COUNT(cases); i++) {
         struct ac_profile *back = NULL;
-        memcpy(buf.data + 8, &cases[i].version, sizeof(cases[i].version)); /* behind the magic */
-        assert_int_equal(ac_recording_read(buf.data, buf.len, &back), cases[i].err);
+        struct ac_buf older = {0};
+        put_older(&buf, cases[i].version, &older);
+        assert_int_equal(ac_recording_read(older.data, older.len, &back), cases[i].err);
+        assert_true(!back || (back->busy_count == 0 && back->segment_count == p->segment_count));
         ac_profile_free(back);
+        ac_buf_free(&older);
     }
     ac_buf_free(&buf);
     ac_profile_free(p);
+}
+
+/* A recording keeps what the CPUs did, a part of a run its part, from its own beginning. */
+static void what_cpus_did_is_kept(void **state) {
+    (void)state;
+    struct ac_profile *p = profile_of(&scenes[0]);
+    struct ac_profile *back = NULL;
+    struct ac_profile *part = NULL;
+    struct ac_buf buf = {0};
+    int64_t step = p->wall_ns / 4;
+    for (int64_t i = 0; i < 8; i++) {
+        struct ac_busy busy = {
+            i / 2 * step, (i / 2 + 1) * step, (int16_t)(i % 2 * 3), (uint16_t)(i * 1000), {0}};
+        assert_int_equal(ac_profile_busy(p, &busy, 2), 0);
+    }
+    assert_int_equal(ac_recording_write(p, &buf), 0);
+    assert_int_equal(ac_recording_read(buf.data, buf.len, &back), 0);
+    assert_int_equal(back->busy_count, 8);
+    assert_memory_equal(back->busy, p->busy, 8 * sizeof(*p->busy));
+    assert_int_equal(ac_phases_slice(back, step + step / 2, 3 * step, &part), 0);
+    assert_int_equal(part->busy_count, 4);
+    assert_true(ac_profile_valid(part));
+    assert_int_equal(part->busy[0].from_ns, 0);
+    assert_int_equal(part->busy[0].to_ns, step / 2);
+    assert_int_equal(part->busy[3].share, 5000);
+    assert_int_equal(part->busy[3].cpu, 3);
+    assert_int_equal(part->busy[3].to_ns, 3 * step - (step + step / 2));
+    ac_slice_free(part);
+    ac_profile_free(back);
+    ac_profile_free(p);
+    ac_buf_free(&buf);
 }
 
 int main(void) {
@@ -490,6 +547,7 @@ int main(void) {
         cmocka_unit_test(verdicts_are_right),        cmocka_unit_test(the_holder_is_inferred),
         cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(what_cpus_did_is_kept),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
