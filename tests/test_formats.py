@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from collections import defaultdict
 from itertools import pairwise
@@ -11,14 +13,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import Runner
+from conftest import TESTS, Runner
 from interpreters import interpreters
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
 
 SUFFIXES = (".json", ".speedscope.json", ".gecko.json", ".folded")
-SPEEDSCOPE = (
-    Path(__file__).parent.parent / ".venv" / "web" / "node_modules" / "speedscope" / "dist" / "release"
-)
+WEB = Path(os.environ.get("ALLCORES_NODE", TESTS.parent / ".venv" / "web"))
+SPEEDSCOPE = WEB / "node_modules" / "speedscope" / "dist" / "release"
 MARKERS = {  # the last six are ours, the rest are those of CPython 3.15's profiling.sampling
     "Has GIL", "Waiting for GIL", "Native Code", "On CPU", "Off CPU",
     "Waiting for CPU", "I/O", "Disk", "Lock", "Sleep", "Other Wait", "Unknown",
@@ -79,6 +80,36 @@ def test_speedscope(formats: dict[str, Any]) -> None:
     assert len(active["samples"]) == max(len(one["samples"]) for one in document["profiles"])
 
 
+def test_files_in_speedscope(allcores: str, formats: dict[str, Any]) -> None:
+    """The viewer itself, in a browser, reads both files and tells our figures."""
+    directory = formats["recording"].parent
+    files = [directory / "run.speedscope.json", directory / "run.folded"]
+    command = ["node", *map(str, (TESTS / "speedscope.mjs", WEB, *files))]
+    shown = json.loads(subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE).stdout)
+    assert [one["messages"] for one in shown] == [[], []]
+    document = formats["speedscope"]
+    assert shown[0]["title"] == f"{document['name']} - speedscope"
+    rows = [one["rows"] for one in shown]
+    threads = [row for row in rows[0] if "thread" in row and "process" in row]
+    assert len(threads) == len(document["profiles"])
+    active = document["profiles"][document["activeProfileIndex"]]
+    names = [frame["name"] for frame in document["shared"]["frames"]]
+    waited = sum(
+        weight
+        for stack, weight in zip(active["samples"], active["weights"], strict=True)
+        if stack and names[stack[-1]] == "[gil_wait]"
+    )
+    (told,) = (row for row in rows[0] if row.endswith("[gil_wait]"))
+    figure = re.match(r"([\d.]+)(ms|s) ", told)
+    assert figure and float(figure[1]) * {"ms": 1e6, "s": 1e9}[figure[2]] == pytest.approx(waited, rel=0.01)
+    assert any(row.endswith("crunch") for row in rows[0])
+    (told,) = (row for row in rows[1] if row.endswith("[gil_wait]"))
+    milliseconds = sum(
+        int(line.rpartition(" ")[2]) for line in formats["folded"].splitlines() if ";[gil_wait] " in line
+    )
+    assert int(told.split(" ")[0].replace(",", "")) == milliseconds
+
+
 def check_table(table: dict[str, Any]) -> None:
     columns = {name: column for name, column in table.items() if isinstance(column, list)}
     assert {len(column) for column in columns.values()} == {table["length"]}
@@ -111,6 +142,35 @@ def test_gecko(formats: dict[str, Any]) -> None:
     assert names <= MARKERS
     assert names >= {"Has GIL", "Waiting for GIL", "On CPU", "Off CPU"}
     assert waited == pytest.approx(waiting_s(formats), rel=TIMELINE)
+
+
+def test_gecko_in_firefox_profiler(formats: dict[str, Any], tmp_path: Path) -> None:
+    """The Firefox Profiler's own code loads the file, finds the threads and adds up the markers."""
+    cli = WEB / "node_modules" / "@firefox-devtools" / "profiler-cli" / "dist" / "profiler-cli.js"
+    environment = {
+        **os.environ,
+        "PROFILER_CLI_SESSION_DIR": str(tmp_path),
+        "PROFILER_CLI_NO_SYMBOLICATE": "1",
+    }
+
+    def ask(*words: str | Path) -> Any:
+        done = subprocess.run(
+            ["node", cli, *words], check=True, timeout=60, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    try:
+        ask("load", formats["recording"].parent / "run.gecko.json")
+        markers = ask("profile", "markers", "--json", "--search", "Waiting for GIL", "--limit", "1000000")
+        threads = ask("thread", "list", "--json", "--limit", "1000")["threads"]
+        functions = ask("thread", "functions", "--json")["functions"]
+    finally:
+        ask("stop", "--all")
+    assert {one["name"] for one in markers["markers"]} == {"Waiting for GIL"}
+    waited = sum(one["duration"] for one in markers["markers"]) / 1e3
+    assert waited == pytest.approx(waiting_s(formats), rel=TIMELINE)
+    assert len(threads) == len(formats["gecko"]["threads"])
+    assert "crunch" in {one["name"] for one in functions}
 
 
 def test_folded(formats: dict[str, Any]) -> None:
