@@ -79,6 +79,18 @@ def test_one_python_replaced_by_another(run: Runner, here: Interpreter, tmp_path
     assert {"before", "score"} <= functions
 
 
+@parametrize("3.9", "3.11", "3.14")
+def test_modules_at_one_address(run: Runner, python: Interpreter) -> None:
+    """Modules that run and are freed, one after another, mostly at the same address: each has its own time."""
+    recording = run.directory / "modules.folded"
+    command = run.program(python, "modules")
+    subprocess.run([run.command, "why", "-q", "-o", str(recording), "--", *command], check=True, timeout=60)
+    lines = recording.read_text().splitlines()
+    for number in range(20):
+        samples = [int(line.split()[-1]) for line in lines if f"made_up_{number}.py:" in line]
+        assert sum(samples) >= 3, number  # of 40 ms at 200 Hz
+
+
 def test_start_up_and_imports_are_told_apart(run: Runner, here: Interpreter) -> None:
     report = run.why(here.command(["-c", "import asyncio, email.mime.text, unittest, http.server, decimal"]))
     activity = max(report["processes"], key=lambda one: one["cpu_s"])["activity_s"]

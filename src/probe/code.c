@@ -1,7 +1,7 @@
 /* code.c - code objects of the target: names, lines, the kind of an instruction; cached.
  *
  * A code object lives as long as a frame that runs it, but its address is used anew after that, so a cached
- * one is compared with the target again when it was not looked at for a while.
+ * one is compared with the target again when it was not looked at for a while, and a module's each time.
  */
 #include <string.h>
 
@@ -189,8 +189,10 @@ static int code_load(struct ac_py *py, struct ac_profile *profile, const uint8_t
         return -EINVAL;
     head_decode(&py->layout, head, code);
     int err = func_intern(py, profile, code);
-    if (err == 0)
+    if (err == 0) {
+        code->once = strcmp(ac_profile_text(profile, profile->funcs[code->func].name), "<module>") == 0;
         err = bytecode_read(py, head, code);
+    }
     if (err == 0) {
         err = bytes_read(py, code->line_table, &code->lines, &code->lines_len);
         if (err == -EFBIG) /* a line table beyond all measure: no lines, but a name */
@@ -227,7 +229,7 @@ int ac__code_get(struct ac_py *py, struct ac_profile *profile, uint64_t address,
     int64_t now = ac_now_ns();
     uint32_t item;
     bool cached = ac_map_get(&codes->index, address, &item);
-    if (cached && now - codes->items[item].checked_ns < RECHECK_NS) {
+    if (cached && !codes->items[item].once && now - codes->items[item].checked_ns < RECHECK_NS) {
         *ret_item = item;
         return 0;
     }

@@ -16,6 +16,7 @@ struct ac_code {
     int32_t first_line;
     uint32_t func; /* in the profile */
     bool shim;     /* 3.13+: the interpreter's own, between a class that is called and its __init__ */
+    bool once;     /* a module's own: freed when it has run, and its address is often the next module's */
     int64_t checked_ns;
     uint8_t *lines, *bytes; /* line table; bytecode as first seen (its opcodes only change within a family) */
     uint32_t lines_len, bytes_len;
