@@ -158,6 +158,9 @@ int ac_cpus_of(pid_t pid, const char *root, struct ac_cpu_limits *ret);
 /* cpu.stat of the cgroup that limits pid (of its own when none does): throttled so far; -ENOENT: no cpu
  * controller. */
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns);
+/* Bytes that pid could still get: the machine's available memory, or less where a cgroup allows less; -1 not
+ * known. */
+int64_t ac_memory_free(pid_t pid, const char *root);
 /* Busy time (all but idle and iowait) of each CPU since boot, from /proc/stat. */
 int ac_cpus_busy(const char *root, int64_t ret_ns[CPU_SETSIZE]);
 int ac_task_affinity(pid_t tid, cpu_set_t *ret); /* the CPUs that one thread may run on */
@@ -192,6 +195,8 @@ int ac_child_start_at(char *const argv[], const struct ac_child_place *place, st
 /* Let it go. 0 once exec has worked; -ENOENT, -EACCES, ... when it did not (the child is reaped then). */
 int ac_child_release(struct ac_child *child);
 void ac_child_abandon(struct ac_child *child); /* close the pipes, kill a child that was never released */
+
+int64_t ac_children_peak_rss(void); /* bytes that the largest child which has ended held at most */
 
 /* --- ask.c */
 /* Run argv[0] with `request` as its stdin until it has ended; what it printed, at most `max` bytes, is added

@@ -82,6 +82,7 @@ FAULTY(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd,
 FAULTY(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), -1)
 FAULTY(int, prctl, (int option, unsigned long arg), (option, arg), -1)
 FAULTY(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set), -1)
+FAULTY(int, dup2, (int from, int to), (from, to), -1)
 FAULTY(pid_t, fork, (void), (), -1)
 FAULTY(long, futex_waitv, (void *waits, unsigned count, const struct timespec *until), (waits, count, until),
        -1)
@@ -109,6 +110,7 @@ static int faulty_close(int fd) {
  * stays. */
 static void install(void) {
     ac_sys.openat = faulty_openat;
+    ac_sys.dup2 = faulty_dup2;
     ac_sys.opendir = faulty_opendir;
     ac_sys.close = faulty_close;
     ac_sys.read = faulty_read;

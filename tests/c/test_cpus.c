@@ -123,6 +123,28 @@ static void the_tightest_of_nested_ones_counts(void **state) {
     assert_int_equal(count, 2);
 }
 
+static void memory_that_is_left(void **state) {
+    (void)state;
+    assert_int_equal(ac_memory_free(getpid(), root), -1);
+    put("/proc/meminfo", "MemTotal:  9000 kB\nMemFree:  100 kB\nMemAvailable:    5000 kB\n");
+    assert_int_equal(ac_memory_free(getpid(), root), 5000 * 1024);
+    put_cgroup("0::/a/b\n");
+    put("/proc/self/mountinfo", ROOT_FS V2_MOUNT);
+    put("/sys/fs/cgroup/a/b/memory.max", "max\n");
+    put("/sys/fs/cgroup/a/b/memory.current", "70\n");
+    assert_int_equal(ac_memory_free(getpid(), root), 5000 * 1024);
+    put("/sys/fs/cgroup/a/memory.max", "1000000\n");
+    put("/sys/fs/cgroup/a/memory.current", "400000\n");
+    assert_int_equal(ac_memory_free(getpid(), root), 600000);
+    put("/sys/fs/cgroup/a/memory.current", "2000000\n");
+    assert_int_equal(ac_memory_free(getpid(), root), 0);
+    put_cgroup("4:memory:/job\n");
+    put("/proc/self/mountinfo", ROOT_FS "36 30 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "3000\n");
+    put("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "1000\n");
+    assert_int_equal(ac_memory_free(getpid(), root), 2000);
+}
+
 static void a_container_with_its_own_namespace(void **state) {
     (void)state;
     put_cgroup("0::/\n");
@@ -264,6 +286,7 @@ int main(void) {
         IN_TREE(v1_without_the_cpu_controller_falls_to_v2),
         IN_TREE(garbage_is_no_quota),
         IN_TREE(offline_cpus_do_not_count),
+        IN_TREE(memory_that_is_left),
         IN_TREE(busy_time_is_all_but_idle_and_iowait),
         cmocka_unit_test(this_machine),
     };

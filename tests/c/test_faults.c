@@ -199,6 +199,15 @@ static int run_child(void) {
     return err;
 }
 
+/* A program that gives back what it is asked. */
+static int use_ask(void) {
+    struct ac_buf answer = {0};
+    int err = ac_ask((char *[]){"cat", NULL}, "a question", 10, 64, ac_now_ns() + 10 * AC_NS_PER_S, &answer);
+    assert_true(err != 0 || strcmp(ac_buf_text(&answer), "a question") == 0);
+    ac_buf_free(&answer);
+    return err;
+}
+
 static void count_event(const struct ac_ring_event *event, void *arg) {
     (void)event;
     ++*(int *)arg;
@@ -257,6 +266,24 @@ static void child_faults(void **state) {
     (void)state;
     each_in_turn(run_child, false);
 }
+static void ask_faults(void **state) {
+    (void)state;
+    each_in_turn(use_ask, false); /* a close may fail unnoticed */
+}
+/* In the child, between fork and exec: no program runs with streams that are not those it was given. */
+static void asked_child_faults(void **state) {
+    (void)state;
+    ac_sys_fail_children_at(0, 0);
+    assert_int_equal(use_ask(), 0);
+    unsigned long calls = ac_sys_calls();
+    assert_true(calls >= 4); /* /dev/null and three streams */
+    for (unsigned long n = 1; n <= calls; n++) {
+        ac_sys_fail_children_at(n, EIO);
+        assert_int_equal(use_ask(), -ECHILD);
+        ac_sys_calls();
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    }
+}
 static void ring_faults(void **state) {
     (void)state;
     int err = use_ring();
@@ -289,6 +316,7 @@ int main(void) {
         cmocka_unit_test(file_read_faults), cmocka_unit_test(rewrite_faults),
         cmocka_unit_test(new_file_faults),  cmocka_unit_test(cpus_faults),
         cmocka_unit_test(sched_faults),     cmocka_unit_test(child_faults),
+        cmocka_unit_test(ask_faults),       cmocka_unit_test(asked_child_faults),
         cmocka_unit_test(ring_faults),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

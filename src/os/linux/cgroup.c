@@ -95,9 +95,8 @@ static bool locate(const char *root, const char *cgroups, const char *mounts, co
     return true;
 }
 
-/* Both hierarchies may have the cpu controller mounted; on a hybrid system it is v1's. -ENOENT: there is
- * none. */
-static int find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
+/* Both hierarchies may have the controller mounted; on a hybrid system it is v1's. -ENOENT: there is none. */
+static int find_hierarchy(pid_t pid, const char *root, const char *controller, struct hierarchy *ret) {
     char path[PATH_MAX];
     struct ac_buf cgroups = {0};
     struct ac_buf mounts = {0};
@@ -109,7 +108,7 @@ static int find_hierarchy(pid_t pid, const char *root, struct hierarchy *ret) {
     int err = ac__read_whole(path, 1u << 20, &cgroups);
     snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
     err = err ? err : ac__read_whole(path, 4u << 20, &mounts);
-    bool found = !err && (locate(root, ac_buf_text(&cgroups), ac_buf_text(&mounts), "cpu", ret) ||
+    bool found = !err && (locate(root, ac_buf_text(&cgroups), ac_buf_text(&mounts), controller, ret) ||
                           locate(root, ac_buf_text(&cgroups), ac_buf_text(&mounts), NULL, ret));
     ac_buf_free(&cgroups);
     ac_buf_free(&mounts);
@@ -166,7 +165,7 @@ static double find_tightest(struct hierarchy *at) {
 
 int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_path, size_t size) {
     struct hierarchy at;
-    int err = find_hierarchy(pid, root, &at);
+    int err = find_hierarchy(pid, root, "cpu", &at);
     double tightest = err ? 0 : find_tightest(&at);
     if (err && err != -ENOENT) {
         return err;
@@ -179,7 +178,7 @@ int ac__cgroup_quota(pid_t pid, const char *root, double *ret_quota, char *ret_p
 int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t *ret_ns) {
     struct hierarchy at;
     char text[2048];
-    int err = find_hierarchy(pid, root, &at);
+    int err = find_hierarchy(pid, root, "cpu", &at);
     if (err) {
         return err;
     }
@@ -196,4 +195,42 @@ int ac_cgroup_throttled(pid_t pid, const char *root, int64_t *ret_count, int64_t
     *ret_count = strtoll(strchr(count, ' '), NULL, 10);
     *ret_ns = at.v2 ? ac_min(value, INT64_MAX / AC_NS_PER_US) * AC_NS_PER_US : value;
     return 0;
+}
+
+/* What one cgroup still allows; INT64_MAX: it has no limit. */
+static int64_t memory_left(const char *dir, bool v2) {
+    char text[64];
+    long long limit;
+    long long used;
+    if (read_in(dir, v2 ? "memory.max" : "memory.limit_in_bytes", text, sizeof(text)) <= 0 ||
+        sscanf(text, "%lld", &limit) != 1 || /* "max" */
+        read_in(dir, v2 ? "memory.current" : "memory.usage_in_bytes", text, sizeof(text)) <= 0 ||
+        sscanf(text, "%lld", &used) != 1) {
+        return INT64_MAX;
+    }
+    return ac_max(limit - used, 0LL);
+}
+
+int64_t ac_memory_free(pid_t pid, const char *root) {
+    struct hierarchy at;
+    char text[4096];
+    long long kib;
+    int64_t left = INT64_MAX;
+    if (read_in(root, "proc/meminfo", text, sizeof(text)) > 0) {
+        const char *line = strstr(text, "MemAvailable:");
+        left = line && sscanf(line, "MemAvailable: %lld", &kib) == 1 && kib >= 0 && kib < INT64_MAX / 1024
+                   ? kib * 1024
+                   : left;
+    }
+    if (find_hierarchy(pid, root, "memory", &at) == 0) {
+        for (size_t len = strlen(at.dir); len >= at.mount_len; len = strlen(at.dir)) {
+            left = ac_min(left, memory_left(at.dir, at.v2));
+            char *slash = strrchr(at.dir, '/');
+            if (!slash || slash == at.dir) {
+                break;
+            }
+            *slash = '\0';
+        }
+    }
+    return left == INT64_MAX ? -1 : left;
 }

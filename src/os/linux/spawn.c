@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,4 +139,9 @@ void ac_child_abandon(struct ac_child *child) {
         ac_sys.kill(child->pid, SIGKILL); /* it may be stopped, or still on its way to the pipe */
         reap(child->pid);
     }
+}
+
+int64_t ac_children_peak_rss(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_CHILDREN, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : -1;
 }
