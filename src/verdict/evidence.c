@@ -156,6 +156,10 @@ static int add_innermost(const struct builder *b, struct tallies *tallies, const
     return add_node(b, tallies, cell, user_node(b, cell->node));
 }
 
+static int add_leaf(const struct builder *b, struct tallies *tallies, const struct ac_cell *cell) {
+    return add_node(b, tallies, cell, cell->node);
+}
+
 static int add_outermost(const struct builder *b, struct tallies *tallies, const struct ac_cell *cell) {
     uint32_t outermost = 0;
     for (uint32_t node = user_node(b, cell->node); node;
@@ -212,6 +216,7 @@ static int find_spots(const struct builder *b) {
         err = spot_of(b, add_innermost, in_state, s, &e->state_spots[s]);
     }
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_PYTHON, &e->python);
+    err = err ? err : spot_of(b, add_leaf, in_main_process, AC_PYTHON, &e->anyone);
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_NATIVE, &e->native);
     err = err ? err : spot_of(b, add_outermost, in_workers, 0, &e->work);
     return err ? err : spot_of(b, add_innermost, in_waiting_main, 0, &e->waiting);

@@ -101,6 +101,7 @@ struct ac_loop {
 struct ac_start_up {
     double cpu;         /* CPUs in interpreters' start and imports, the program's own first one excluded */
     uint32_t processes; /* that were started, without the first */
+    uint32_t at_once;   /* most of them alive at one time: a pool that is kept starts no more */
     double share;       /* of all CPU time */
 };
 
@@ -134,7 +135,8 @@ struct ac_evidence {
 
     struct ac_spot state_spots[AC_STATE_COUNT]; /* top user function per state, whole tree */
     struct ac_spot python;                      /* user function that ran Python most, in that process */
-    struct ac_spot native;                      /* the same for native code */
+    struct ac_spot anyone; /* the same of any code: for programs that have none of theirs */
+    struct ac_spot native; /* the same for native code */
     struct ac_spot work; /* outermost user function of its threads other than the main one, while in Python */
     struct ac_spot waiting; /* where its main thread waited */
 
@@ -143,6 +145,7 @@ struct ac_evidence {
     double forced;    /* forced switches a second */
     uint32_t crowd;   /* processes with two or more threads that wanted a CPU for native code */
     double alien;     /* average threads, unknown to Python, on a CPU or ready for one */
+    double served; /* of the main process's time with or behind the GIL: below a server, for whoever asks */
     struct ac_waits waits;
     struct ac_lock lock;
     struct ac_pool pool;
@@ -152,6 +155,11 @@ struct ac_evidence {
     uint32_t fork_threads; /* that it had then */
     uint32_t forks;
 };
+
+/* What ran, ran for whoever asks a server: no loop of the program's to rewrite. */
+static inline bool ac_is_served(const struct ac_evidence *e) {
+    return e->served >= 0.5;
+}
 
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence);
 void ac_evidence_free(struct ac_evidence *evidence);
@@ -163,6 +171,8 @@ bool ac_is_user_func(const struct ac_profile *profile, uint32_t func);
 /* What `allcores race` runs its contenders with, but for the built-in experiment's own functions. */
 bool ac_is_race_harness(const struct ac_profile *profile, uint32_t func);
 const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
+const char *
+ac_two_names(const char *path); /* "mypy/build.py" of "/usr/lib/python3/site-packages/mypy/build.py" */
 /* A function's name as its writer would say it: "outer.inner" for "outer.<locals>.inner". */
 void ac_put_function(struct ac_buf *buf, const char *name);
 /* The next frame of user code above `node` that is not of the same function (recursion). 0: none. */

@@ -38,9 +38,22 @@ static bool off_cpu(int state) {
 
 /* --- who is who */
 
+/* Workers that tell by their own name whose they are, whatever runs in them. */
+static void add_named(struct pool_sum *sum, double *by_kind) {
+    const struct ac_profile *p = sum->scene->profile;
+    for (size_t i = 0; i < p->thread_count; i++) {
+        const struct ac_thread *thread = &p->threads[i];
+        if (thread->main && strcmp(ac_profile_text(p, thread->name), "pt_data_worker") == 0) {
+            sum->bound_ns[thread->process] += (double)thread->alive_ns;
+            by_kind[AC_POOL_TORCH] += (double)thread->alive_ns;
+        }
+    }
+}
+
 static void find_workers(struct pool_sum *sum) {
     const struct ac_profile *p = sum->scene->profile;
     double by_kind[AC_POOL_KIND_COUNT] = {0};
+    add_named(sum, by_kind);
     for (size_t i = 0; i < p->cell_count; i++) {
         const struct ac_cell *cell = &p->cells[i];
         uint32_t marks = sum->scene->marks->of_node[cell->node];
@@ -225,6 +238,20 @@ static int find_spots(struct pool_sum *sum) {
 
 /* --- interpreters that start */
 
+/* Most Python processes, the first one excluded, that lived at one time. */
+static uint32_t most_at_once(const struct ac_profile *p) {
+    uint32_t most = 0;
+    for (size_t i = 1; i < p->process_count; i++) {
+        uint32_t alive = 0;
+        for (size_t j = 1; j < p->process_count; j++) {
+            alive += p->processes[j].python && p->processes[j].from_ns <= p->processes[i].from_ns &&
+                     p->processes[j].to_ns > p->processes[i].from_ns;
+        }
+        most = ac_max(most, alive);
+    }
+    return most;
+}
+
 /* Time below no frame at all, in a Python that has them otherwise, is the interpreter's own start. */
 static void start_up_figures(const struct ac_scene *scene) {
     const struct ac_profile *p = scene->profile;
@@ -248,6 +275,7 @@ static void start_up_figures(const struct ac_scene *scene) {
     for (size_t i = 1; i < p->process_count; i++) {
         s->processes += p->processes[i].python != 0;
     }
+    s->at_once = most_at_once(p);
 }
 
 int ac_pool_figures(const struct ac_scene *scene) {

@@ -274,8 +274,11 @@ static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
 
 static void say_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_buf_printf(buf, "Threads took turns: %u threads ran Python, %.1f of %.4g CPUs %s used", e->p_wanting,
-                  e->used, e->usable, e->used < 1.05 ? "was" : "were");
+    ac_buf_printf(buf, "Threads took turns: %u threads ran Python", e->p_wanting);
+    if (e->p_wanting > 2 * ceil(e->p_wanting_life)) { /* short-lived, as a server's */
+        ac_buf_printf(buf, " (%.1f at a time)", e->p_wanting_life);
+    }
+    ac_buf_printf(buf, ", %.1f of %.4g CPUs %s used", e->used, e->usable, e->used < 1.05 ? "was" : "were");
 }
 
 static void why_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
@@ -296,6 +299,12 @@ static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
         ac_buf_str(buf,
                    "this is a free-threaded build that runs with the GIL: unset PYTHON_GIL=1, or find the "
                    "extension module that turned it on (python -X gil=0 runs without)");
+    } else if (ac_is_served(e)) {
+        ac_buf_printf(
+            buf,
+            "several processes of the server, each with a GIL of its own: gunicorn -w %.0f, or what "
+            "your server calls its workers",
+            fmax(e->usable, 2));
     } else {
         ac_buf_str(buf, "processes");
     }
@@ -305,6 +314,10 @@ static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
 static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
     if (c->evidence->free_threaded == 1) {
         *place = ac_place_of(c->profile, &c->evidence->waiting);
+        return;
+    }
+    if (ac_is_served(c->evidence)) {
+        *place = ac_place_of(c->profile, &c->evidence->python);
         return;
     }
     ac_snippet_pool(c, buf, place);
@@ -335,8 +348,17 @@ static void say_single_python(const struct ac_case *c, struct ac_buf *buf) {
 
 static void why_single_python(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_put_spot(c, &e->python, buf);
-    ac_buf_printf(buf, " ran for %.0f %% of %.1f s", 100 * fmin(e->python.seconds / e->wall_s, 1), e->wall_s);
+    if (e->python.func == AC_NO_FUNC && e->anyone.func != AC_NO_FUNC) {
+        ac_buf_printf(buf, "installed code ran for %.0f %% of %.1f s, most of it below ",
+                      100 * fmin(e->p_states[AC_PYTHON], 1), e->wall_s);
+        struct ac_place place = ac_place_of(c->profile, &e->anyone);
+        ac_put_function(buf, place.function);
+        ac_buf_printf(buf, " (%s:%d)", ac_two_names(place.file), place.line);
+    } else {
+        ac_put_spot(c, &e->python, buf);
+        ac_buf_printf(buf, " ran for %.0f %% of %.1f s", 100 * fmin(e->python.seconds / e->wall_s, 1),
+                      e->wall_s);
+    }
     uint32_t caller = e->python.func == AC_NO_FUNC ? 0 : ac_user_caller(c->profile, e->python.node);
     if (caller) {
         struct ac_place place = ac_node_place(c->profile, caller);
@@ -349,8 +371,12 @@ static void why_single_python(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 static void fix_single_python(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(buf, "if the calls do not depend on each other, %s",
-                  ac_has_no_gil(c->evidence) ? "threads (this build has no GIL)" : "processes");
+    if (c->evidence->python.func == AC_NO_FUNC) {
+        ac_buf_str(buf, "an option of its own for workers, or several of it at once, each on a part");
+    } else {
+        ac_buf_printf(buf, "if the calls do not depend on each other, %s",
+                      ac_has_no_gil(c->evidence) ? "threads (this build has no GIL)" : "processes");
+    }
     put_estimate(c, "; up to", buf);
 }
 

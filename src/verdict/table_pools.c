@@ -198,10 +198,20 @@ void ac_fix_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- start-up */
 
+/* Of the starts, those that workers which are kept would not need. */
+static double needless(const struct ac_start_up *s) {
+    return s->processes > s->at_once ? 1 - (double)s->at_once / s->processes : 0;
+}
+
 struct ac_fit ac_fit_start_up(const struct ac_evidence *e) {
     const struct ac_start_up *s = &e->start_up;
     bool fits = s->processes >= 3 && s->share >= 0.4 && s->cpu >= 0.3;
-    return saving(e, fits, 1 - 0.9 * s->share * fmin(e->used, 1), by_margin((s->share - 0.3) / 0.25));
+    double saved = fmin(0.9 * s->share * fmin(e->used, 1) * needless(s), 0.9);
+    return (struct ac_fit){.fits = fits,
+                           .confidence = by_margin((s->share - 0.3) / 0.25),
+                           .gain_s = fits ? e->wall_s * saved : 0,
+                           .speedup = fits && saved > 0 ? 1 / (1 - saved) : 0,
+                           .cpus = e->usable};
 }
 
 void ac_say_start_up(const struct ac_case *c, struct ac_buf *buf) {
@@ -218,6 +228,11 @@ void ac_why_start_up(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 void ac_fix_start_up(const struct ac_case *c, struct ac_buf *buf) {
+    if (c->fit->gain_s <= 0) {
+        ac_buf_str(buf, "each worker started only once: fewer imports in the file that they import, or fewer "
+                        "workers, where they have so little to do");
+        return;
+    }
     ac_buf_printf(buf,
                   "start the workers once and keep them: one pool for the whole run, or the work in this "
                   "process; up to %.1f times faster (an estimate)",

@@ -55,6 +55,20 @@ static void crowd_figures(const struct ac_scene *scene) {
     }
 }
 
+static void served_figure(const struct ac_scene *scene) {
+    const struct ac_profile *p = scene->profile;
+    double all = 0;
+    double served = 0;
+    for (size_t i = 0; i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        bool counts = (cell->state == AC_PYTHON || cell->state == AC_GIL_WAIT) &&
+                      p->threads[cell->thread].process == scene->evidence->process;
+        all += counts ? (double)cell->ns : 0;
+        served += counts && scene->marks->of_node[cell->node] & AC_MARK_SERVER ? (double)cell->ns : 0;
+    }
+    scene->evidence->served = all > 0 ? served / all : 0;
+}
+
 int ac_waits_figures(const struct ac_scene *scene) {
     const struct ac_profile *p = scene->profile;
     struct ac_waits *w = &scene->evidence->waits;
@@ -63,6 +77,7 @@ int ac_waits_figures(const struct ac_scene *scene) {
         return -ENOMEM;
     }
     crowd_figures(scene);
+    served_figure(scene);
     for (size_t i = 0; i < p->cell_count; i++) {
         const struct ac_cell *cell = &p->cells[i];
         if (is_asking_cell(scene, cell, NULL)) {

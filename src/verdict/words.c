@@ -8,6 +8,15 @@ const char *ac_base_name(const char *path) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
+const char *ac_two_names(const char *path) {
+    const char *at = ac_base_name(path);
+    at -= at > path + 1;
+    while (at > path && at[-1] != '/') {
+        at--;
+    }
+    return at;
+}
+
 static bool ends_with(const char *text, size_t len, const char *end) {
     size_t end_len = strlen(end);
     return len >= end_len && memcmp(text + len - end_len, end, end_len) == 0;
