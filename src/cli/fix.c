@@ -75,20 +75,30 @@ static void add_spot(struct seen *seen, const struct ac_spot *spot) {
 
 /* The verdict's own places first. */
 static void add_places(struct seen *seen, const struct ac_evidence *e, const char *id) {
-    bool loop = strcmp(id, "io-sequential") == 0;
-    bool native = strcmp(id, "single-thread-native") == 0;
-    bool pool = e->pool.workers > 0;
-    const struct ac_spot *const spots[] = {pool ? &e->pool.waits : NULL,        pool ? &e->pool.feeder : NULL,
-                                           loop ? &e->waits.spot : NULL,        native ? &e->native : NULL,
-                                           native || pool ? NULL : &e->waiting, native ? NULL : &e->python};
-    if (strcmp(id, "single-thread-python") == 0) {
-        add_spot(seen, &e->python);
-        return;
+    const struct ac_spot *waits[] = {&e->waits.spot, &e->waiting, &e->python};
+    const struct ac_spot *native[] = {&e->native};
+    const struct ac_spot *python[] = {&e->python};
+    const struct ac_spot *blocked[] = {&e->loop.call, &e->loop.root};
+    const struct ac_spot *awaits[] = {&e->loop.root, &e->python};
+    const struct ac_spot *pool[] = {&e->pool.waits, &e->pool.feeder, &e->waiting, &e->python};
+    const struct {
+        const char *id;
+        const struct ac_spot **spots;
+        size_t count;
+    } places[] = {
+        {"io-sequential", waits, AC_COUNT(waits)},
+        {"single-thread-native", native, AC_COUNT(native)},
+        {"single-thread-python", python, AC_COUNT(python)},
+        {"blocked-event-loop", blocked, AC_COUNT(blocked)},
+        {"serial-awaits", awaits, AC_COUNT(awaits)},
+        {id, pool, AC_COUNT(pool)},
+    };
+    size_t at = 0;
+    while (strcmp(places[at].id, id) != 0) {
+        at++;
     }
-    for (size_t i = 0; i < AC_COUNT(spots); i++) {
-        if (spots[i]) {
-            add_spot(seen, spots[i]);
-        }
+    for (size_t i = 0; i < places[at].count; i++) {
+        add_spot(seen, places[at].spots[i]);
     }
 }
 
@@ -115,11 +125,14 @@ static json_t *question(const struct ac_profile *p, const struct ac_sources *sou
     for (size_t i = 0; lines && i < seen->count; i++) {
         json_array_append_new(lines, json_integer(seen->lines[i]));
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:I}", "verdict", d->main.id, "path", path, "name",
-                     patch_name(sources, seen->file), "lines", lines, "python",
-                     process ? ac_profile_text(p, process->python) : "", "workers",
-                     (int)ac_max(d->evidence->usable, 1), "free_threaded", d->evidence->gil_enabled == 0,
-                     "started_ns", (json_int_t)p->started_unix_ns);
+    const struct ac_loop *loop = &d->evidence->loop;
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:b, s:I, s:I, s:I}", "verdict", d->main.id, "path", path,
+        "name", patch_name(sources, seen->file), "lines", lines, "python",
+        process ? ac_profile_text(p, process->python) : "", "workers", (int)ac_max(d->evidence->usable, 1),
+        "free_threaded", d->evidence->gil_enabled == 0, "computes", loop->busy > loop->blocked, "rss_bytes",
+        (json_int_t)ac_max(ac_children_peak_rss(), 0), "free_bytes",
+        (json_int_t)ac_max(ac_memory_free(0, ""), 0), "started_ns", (json_int_t)p->started_unix_ns);
 }
 
 static char *text_of(const json_t *answer, const char *key) {
@@ -137,6 +150,10 @@ static void take_answer(const struct ac_buf *answer, struct ac_verdict *verdict)
 void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
                 struct ac_diagnosis *diagnosis) {
     struct seen seen = {.profile = profile};
+    bool served = ac_is_served(diagnosis->evidence) && strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
+    if (served) { /* the threads are the server's */
+        return;
+    }
     add_places(&seen, diagnosis->evidence, diagnosis->main.id);
     if (!diagnosis->main.fix_text || !seen.file || !ac_is_user_file(seen.file)) {
         return;

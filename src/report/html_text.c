@@ -106,6 +106,9 @@ static void put_fix(struct ac_page *page) {
     if (v->fix_diff || v->fix_code) {
         put_code(page, v->fix_diff ? v->fix_diff : v->fix_code);
     }
+    if (v->fix_withheld) {
+        ac_html_put_element(page, "<p class=\"withheld\">No patch: ", v->fix_withheld, "</p>\n");
+    }
     if (v->fix_more) {
         ac_buf_str(page->buf, "<p class=\"more\">");
         put_prose(page, v->fix_more);

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import Module, loaded, require_repeatable, require_task, stored
+from allcores.fixes._safe import Module, loaded, parameters, require_repeatable, require_task, stored
 from allcores.fixes._source import Source
 
 
@@ -27,12 +28,23 @@ def _only_defines(module: Module, node: ast.stmt) -> bool:
     return True
 
 
-def process_task(source: Source, module: Module, name: str) -> None:
-    """``name`` may run in processes, and the file is guarded. Adds the guard where there is none."""
+def process_task(source: Source, module: Module, name: str, made_by: Collection[ast.stmt] = ()) -> None:
+    """``name`` may run in processes, and the file is guarded. Adds the guard where there is none, over ``made_by``."""
+    request = source.request
+    if 0 < request.free_bytes < request.rss_bytes * request.workers:
+        raise Withheld(
+            f"each process may need as much memory as this one, {request.rss_bytes / 2**30:.1f} GiB, and "
+            f"{request.workers} of them more than the {request.free_bytes / 2**30:.1f} GiB that are free"
+        )
     require_task(module, name, process=True)
     body = source.tree.body
     first = next(
-        (i for i, one in enumerate(body) if not _only_defines(module, one) and not _is_guard(one)), len(body)
+        (
+            i
+            for i, one in enumerate(body)
+            if one in made_by or (not _only_defines(module, one) and not _is_guard(one))
+        ),
+        len(body),
     )
     if first == len(body):
         return
@@ -44,7 +56,7 @@ def process_task(source: Source, module: Module, name: str) -> None:
                 "each process imports the file, and what it does at module level stands among its definitions"
             )
         bound |= stored(one)
-    used = {n for one in module.functions.values() for n in loaded(one) - stored(one)}
+    used = {n for one in module.functions.values() for n in loaded(one) - stored(one) - parameters(one)}
     if used & bound:
         raise Withheld(
             f"each process imports the file, and its functions need {sorted(used & bound)[0]} from module level"

@@ -48,20 +48,31 @@ def _expression_of(statement: ast.stmt) -> tuple[ast.expr, str, ast.expr] | None
     return None
 
 
-def _import_line(source: Source, name: str) -> None:
+def import_line(source: Source, name: str) -> None:
+    """``from concurrent.futures import name``, where it is not there yet."""
     for node in source.tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "concurrent.futures":
             if name not in [one.name for one in node.names]:
                 raise Withheld("its import is written in a way that was not thought of")
             return
+    add_import(source, f"from concurrent.futures import {name}")
+
+
+def add_import(source: Source, text: str) -> None:
+    """One more line below the imports."""
     imports = [one for one in source.tree.body if isinstance(one, ast.Import | ast.ImportFrom)]
     if not imports:
         raise Withheld("the file has no imports to put one more below")
-    future = [one for one in imports if isinstance(one, ast.ImportFrom) and one.module != "__future__"]
-    last = (future or imports)[-1]
+    future = [one for one in imports if isinstance(one, ast.ImportFrom) and one.module == "__future__"]
+    others = [one for one in imports if one not in future]
+    if text.startswith("import ") and others:
+        source.indent(others[0])
+        source.replace_lines(others[0].lineno, others[0].lineno - 1, [text])
+        return
+    last = (others or imports)[-1]
     source.indent(last)
     line = (last.end_lineno or last.lineno) + 1
-    source.replace_lines(line, line - 1, [f"from concurrent.futures import {name}"])
+    source.replace_lines(line, line - 1, [text])
 
 
 def _to_pool(source: Source, processes: bool) -> bool:
@@ -104,22 +115,16 @@ def _to_pool(source: Source, processes: bool) -> bool:
         start, end = source.span(statement)
         if source.line_text(last).encode()[statement.end_col_offset or 0 :].strip():
             raise Withheld("a comment stands behind what would be replaced")
-        line_start = source.at(statement.lineno)
-        # under a new guard the first line is moved by it, the others here
-        moved = step if any(a == b == line_start and text == step for a, b, text in source.edits) else ""
-        source.edits = [one for one in source.edits if not line_start < one[0] <= end]
         if found:
             work = f"{found[0]}.extend({call})"
         else:
             assert made is not None
             a, b = source.span(made[0])
             work = source.data[start:a].decode() + f"list({call})" + source.data[b:end].decode()
-        source.replace_lines(
-            statement.lineno,
-            last,
-            [f"{indent}with {kind}({workers}) as {pool}:", f"{moved}{indent}{step}{work}"],
+        source.replace_block(
+            statement.lineno, last, [f"{indent}with {kind}({workers}) as {pool}:", f"{indent}{step}{work}"]
         )
-        _import_line(source, kind)
+        import_line(source, kind)
         return True
     return False
 

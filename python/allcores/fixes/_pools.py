@@ -6,10 +6,29 @@ import ast
 
 from allcores.fixes._guard import process_task
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import Module, loaded, require_task, stored
+from allcores.fixes._safe import READERS, Module, loaded, require_task, root, stored, words
 from allcores.fixes._source import Source
 
 _FUTURES = "concurrent.futures."
+_POOLS = {_FUTURES + "ProcessPoolExecutor", "multiprocessing.Pool"}
+_GIVE = words("map submit imap imap_unordered starmap apply apply_async map_async starmap_async")
+
+
+def _kind(module: Module, call: ast.Call) -> str:
+    """What a call makes, through a context of multiprocessing, too."""
+    match call.func:
+        case ast.Attribute(value=ast.Name(id=name), attr="Pool"):
+            made = [
+                one.value
+                for one in ast.walk(module.source.tree)
+                if isinstance(one, ast.Assign) and name in {n for t in one.targets for n in stored(t)}
+            ]
+            if made and all(
+                isinstance(one, ast.Call) and module.dotted(one.func) == "multiprocessing.get_context"
+                for one in made
+            ):
+                return "multiprocessing.Pool"
+    return module.dotted(call.func)
 
 
 def _pool_withs(source: Source, module: Module, names: set[str]) -> list[ast.stmt]:
@@ -19,7 +38,7 @@ def _pool_withs(source: Source, module: Module, names: set[str]) -> list[ast.stm
             item = node.items[0]
             call = item.context_expr
             named = isinstance(item.optional_vars, ast.Name)
-            if named and isinstance(call, ast.Call) and module.dotted(call.func) in names:
+            if named and isinstance(call, ast.Call) and _kind(module, call) in names:
                 found.append(node)
     return source.nearest(found)
 
@@ -133,12 +152,11 @@ def threads_to_processes(source: Source) -> bool:
 def chunks(source: Source) -> bool:
     """A ``chunksize`` for ``map``, ``imap`` and ``imap_unordered`` of many small tasks."""
     module = Module(source)
-    pools = {_FUTURES + "ProcessPoolExecutor", "multiprocessing.Pool"}
-    for node in _pool_withs(source, module, pools):
+    for node in _pool_withs(source, module, _POOLS):
         assert isinstance(node, ast.With)
         item = node.items[0]
         assert isinstance(item.context_expr, ast.Call) and isinstance(item.optional_vars, ast.Name)
-        futures = module.dotted(item.context_expr.func).startswith(_FUTURES)
+        futures = _kind(module, item.context_expr).startswith(_FUTURES)
         wanted = ("map",) if futures else ("imap", "imap_unordered")
         done = False
         for call in _methods(node, item.optional_vars.id):
@@ -180,19 +198,10 @@ def collect_later(source: Source) -> bool:
         made = _submitted(wait)
         assert made is not None and isinstance(made.func, ast.Attribute)
         _plain_loop(loop)
-        if any(
-            isinstance(
-                up, ast.For | ast.While | ast.ListComp | ast.If | ast.IfExp | ast.Lambda | ast.GeneratorExp
-            )
-            for up in source.above(wait)
-            if up in set(ast.walk(loop)) and up is not loop
-        ):
+        if not in_every_turn(source, loop, wait):
             raise Withheld("the task is not submitted in every turn of the loop")
         require_task(module, _task_of(made), process=False)
-        names = set().union(*(loaded(one) for one in [*made.args[1:], *[k.value for k in made.keywords]]))
-        inside = set().union(*(stored(one) for one in loop.body))
-        if names & inside or stored(loop.target) & inside:
-            raise Withheld("a task is given what an earlier turn of the loop made")
+        require_given_apart(loop, [*made.args[1:], *[k.value for k in made.keywords]], "a task")
         if not isinstance(loop.target, ast.Name) or wait.lineno != wait.end_lineno:
             raise Withheld("the loop is written in a way that was not thought of")
         target, indent = loop.target.id, source.indent(loop)
@@ -216,6 +225,67 @@ def collect_later(source: Source) -> bool:
                 f"{indent}for {f'{target}, ' if kept else ''}{job} in {jobs}:",
             ],
         )
+        return True
+    return False
+
+
+def in_every_turn(source: Source, loop: ast.For, node: ast.AST) -> bool:
+    """Is this part of a loop's body reached once in each turn?"""
+    some = (
+        ast.For | ast.While | ast.ListComp | ast.If | ast.IfExp | ast.BoolOp | ast.Lambda | ast.GeneratorExp
+    )
+    within = set(ast.walk(loop)) - {loop}
+    return not any(isinstance(up, some) for up in source.above(node) if up in within)
+
+
+def require_given_apart(loop: ast.For, given: list[ast.expr], what: str) -> None:
+    """What each turn hands out must not come from an earlier turn. Withheld where it may."""
+    names = set().union(*(loaded(one) for one in given))
+    inside = set().union(*(stored(one) for one in loop.body))
+    changed = {
+        root(one.func if isinstance(one, ast.Call) else one)
+        for statement in loop.body
+        for one in ast.walk(statement)
+        if (isinstance(one, ast.Attribute | ast.Subscript) and not isinstance(one.ctx, ast.Load))
+        or (
+            isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr not in READERS
+        )
+    }
+    if names & (inside | changed) or stored(loop.target) & inside:
+        raise Withheld(f"{what} is given what an earlier turn of the loop made")
+
+
+def pool_hoisted(source: Source) -> bool:
+    """A pool that each turn of a loop makes anew is made once, around the loop."""
+    module = Module(source)
+    for node in _pool_withs(source, module, _POOLS):
+        loop = source.parent[node]
+        if not isinstance(loop, ast.For | ast.While) or node not in loop.body:
+            continue
+        assert isinstance(node, ast.With)
+        made, pool = node.items[0].context_expr, node.items[0].optional_vars
+        assert isinstance(made, ast.Call) and isinstance(pool, ast.Name)
+        if any(one.arg not in ("max_workers", "processes", "mp_context") for one in made.keywords):
+            raise Withheld("the pool has options that may mean each turn of the loop")
+        if len(made.args) > 1 or loaded(made) & (stored(loop) | {pool.id}):
+            raise Withheld("the pool is made from what the loop changes")
+        for one in _methods(node, pool.id):
+            if not isinstance(one.func, ast.Attribute) or one.func.attr not in _GIVE:
+                raise Withheld("the pool is used in ways that were not thought of")
+            require_task(module, _task_of(one), process=False)
+        uses = sum(isinstance(one, ast.Name) and one.id == pool.id for one in ast.walk(source.tree))
+        if uses != sum(isinstance(one, ast.Name) and one.id == pool.id for one in ast.walk(node)):
+            raise Withheld(f"{pool.id} is used in other places, too")
+        if pool.end_lineno != node.lineno or node.body[0].lineno == node.lineno:
+            raise Withheld("the pool is made in a way that was not thought of")
+        indent, step = source.indent(loop), source.step()
+        source.indent(node)
+        source.replace_lines(
+            loop.lineno, loop.lineno - 1, [indent + source.line_text(node.lineno).lstrip(" \t")]
+        )
+        source.replace_lines(node.lineno, node.lineno, [])
+        source.shift(loop.lineno, node.lineno - 1, step)
+        source.shift((node.end_lineno or node.lineno) + 1, loop.end_lineno or loop.lineno, step)
         return True
     return False
 

@@ -22,6 +22,9 @@ class Request:
     python: tuple[int, int] = (3, 11)
     workers: int = 2
     free_threaded: bool = False
+    computes: bool = False  # what keeps an event loop from its tasks; else it waits
+    rss_bytes: int = 0  # the most memory that the program was seen to hold; 0: not known
+    free_bytes: int = 0  # that more of it could have; 0: not known
     started_ns: int = 0  # 0: not known
 
     @classmethod
@@ -37,5 +40,8 @@ class Request:
             python=(int(version[0]), int(version[1])),
             workers=max(1, int(o.get("workers", 2))),
             free_threaded=bool(o.get("free_threaded", False)),
+            computes=bool(o.get("computes", False)),
+            rss_bytes=int(o.get("rss_bytes", 0)),
+            free_bytes=int(o.get("free_bytes", 0)),
             started_ns=int(o.get("started_ns", 0)),
         )

@@ -13,31 +13,28 @@ from allcores.fixes._request import Withheld
 from allcores.fixes._source import AnyFunction, Source
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
+def words(text: str) -> set[str]:
+    """A long set of names, written shortly."""
+    return set(text.split())
 
 
-_BUILTINS = set(
-    _words(
-        "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset "
-        "hex int isinstance issubclass len list map max min oct ord pow range repr reversed round set slice sorted "
-        "str sum tuple zip"
-    )
+_BUILTINS = words(
+    "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset "
+    "hex int isinstance issubclass len list map max min oct ord pow range repr reversed round set slice sorted "
+    "str sum tuple zip"
 )
 # Whole modules, or functions of one, that change nothing but what they are given and are the same in each process.
-_PURE = set(
-    _words(
-        "math cmath hashlib itertools operator statistics string struct base64 binascii zlib decimal fractions "
-        "textwrap unicodedata difflib json.loads json.dumps re.compile re.sub re.subn re.match re.search re.findall "
-        "re.split re.fullmatch re.finditer re.escape functools.reduce bisect.bisect bisect.bisect_left "
-        "bisect.bisect_right heapq.nlargest heapq.nsmallest heapq.merge collections.Counter collections.defaultdict "
-        "collections.deque copy.copy copy.deepcopy random.Random html.escape html.unescape gzip.compress "
-        "gzip.decompress bz2.compress bz2.decompress lzma.compress lzma.decompress datetime.timedelta "
-        "urllib.parse"
-    )
+_PURE = words(
+    "math cmath hashlib itertools operator statistics string struct base64 binascii zlib decimal fractions "
+    "textwrap unicodedata difflib json.loads json.dumps re.compile re.sub re.subn re.match re.search re.findall "
+    "re.split re.fullmatch re.finditer re.escape functools.reduce bisect.bisect bisect.bisect_left "
+    "bisect.bisect_right heapq.nlargest heapq.nsmallest heapq.merge collections.Counter collections.defaultdict "
+    "collections.deque copy.copy copy.deepcopy random.Random html.escape html.unescape gzip.compress "
+    "gzip.decompress bz2.compress bz2.decompress lzma.compress lzma.decompress datetime.timedelta "
+    "urllib.parse"
 )
 _CLOCK = {"time.monotonic", "time.time", "time.perf_counter", "time.sleep"}
-_NETWORK = {
+NETWORK = {
     "urllib.request.urlopen",
     "urllib.request.Request",
     "requests.get",
@@ -46,18 +43,20 @@ _NETWORK = {
     "http.client.HTTPConnection",
     "http.client.HTTPSConnection",
 }
+# What a coroutine may await or hold meanwhile; of a client only what asks, and changes nothing on the other side.
+_AWAITED = {"asyncio.sleep", "asyncio.open_connection", "asyncio.wait_for", "asyncio.timeout"}
+CLIENTS = {"aiohttp.ClientSession", "httpx.AsyncClient"}
+_ASKS = {"get", "head", "options"}
 # Methods that leave strings, bytes, lists, dicts, numbers, matches and digests as they are.
-_READERS = set(
-    _words(
-        "split rsplit splitlines strip lstrip rstrip join lower upper title replace encode decode startswith endswith "
-        "get items keys values copy count index find rfind hexdigest digest group groups groupdict zfill isdigit "
-        "isalpha isalnum isspace partition rpartition casefold format translate bit_length most_common union "
-        "intersection difference ljust rjust center start end span hex to_bytes as_integer_ratio match search sub "
-        "findall fullmatch finditer total_seconds"
-    )
+READERS = words(
+    "split rsplit splitlines strip lstrip rstrip join lower upper title replace encode decode startswith endswith "
+    "get items keys values copy count index find rfind hexdigest digest group groups groupdict zfill isdigit "
+    "isalpha isalnum isspace partition rpartition casefold format translate bit_length most_common union "
+    "intersection difference ljust rjust center start end span hex to_bytes as_integer_ratio match search sub "
+    "findall fullmatch finditer total_seconds"
 )
-_NUMBERS = set(
-    _words("len sum int float bool abs round ord min max hexdigest digest count index find crc32 adler32")
+_NUMBERS = words(
+    "len sum int float bool abs round ord min max hexdigest digest count index find crc32 adler32"
 )
 _EXCEPTIONS = {n for n, v in vars(builtins).items() if isinstance(v, type) and issubclass(v, BaseException)}
 
@@ -86,6 +85,11 @@ def stored(node: ast.AST) -> set[str]:
 def loaded(node: ast.AST) -> set[str]:
     """Names that something reads."""
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+
+
+def parameters(function: AnyFunction) -> set[str]:
+    """Names of what it is given, and of what functions inside it are."""
+    return {one.arg for one in ast.walk(function) if isinstance(one, ast.arg)}
 
 
 class Module:
@@ -198,7 +202,7 @@ class Module:
 
     def _is_small_name(self, name: str, function: AnyFunction | None, depth: int) -> bool:
         scope: ast.AST = function or self.source.tree
-        if function and name in {arg.arg for arg in ast.walk(function) if isinstance(arg, ast.arg)}:
+        if function and name in parameters(function):
             return True  # no larger than what it was given, which is judged where it is given
         if function and name not in stored(function):
             return self.is_small(self.constants[name], None, depth + 1) if name in self.constants else False
@@ -304,21 +308,32 @@ class Module:
 class _Check:
     """One function, and what it calls."""
 
-    def __init__(self, module: Module, process: bool, network: bool) -> None:
+    def __init__(
+        self,
+        module: Module,
+        process: bool,
+        network: bool,
+        coroutine: bool = False,
+        clients: frozenset[str] = frozenset(),
+    ) -> None:
         self.module = module
         self.process = process
-        self.allowed = _PURE | _CLOCK | (_NETWORK if network else set())
+        self.coroutine = coroutine
+        self.clients = clients  # parameters of the first function that hold a client
+        self.allowed = (
+            _PURE | _CLOCK | (NETWORK if network else set()) | (_AWAITED | CLIENTS if coroutine else set())
+        )
         self.seen: set[str] = set()
         self.globals: set[str] = set()
 
-    def function(self, name: str, await_ok: bool = False) -> None:
+    def function(self, name: str) -> None:
         if name in self.seen:
             return
         self.seen.add(name)
         function = self.module.functions[name]
         if function.decorator_list:
             raise Withheld(f"{name} has a decorator, which may do anything")
-        if isinstance(function, ast.AsyncFunctionDef) and not await_ok:
+        if isinstance(function, ast.AsyncFunctionDef) and not self.coroutine:
             raise Withheld(f"{name} is a coroutine")
         defaults = [*function.args.defaults, *[one for one in function.args.kw_defaults if one]]
         if any(not isinstance(one, ast.Constant) for one in defaults):
@@ -328,8 +343,10 @@ class _Check:
     def body(self, function: AnyFunction) -> None:
         name = function.name
         own = stored(function) - {function.name}
-        params = {one.arg for one in ast.walk(function) if isinstance(one, ast.arg)}
-        fresh = {one for one in own - params if self._is_fresh(function, one)}
+        params = parameters(function)
+        if self.coroutine:
+            self._note_clients(function)
+        fresh = {one for one in own - params if self._is_fresh(function, one)} - self.clients
         for node in ast.walk(function):
             if isinstance(node, ast.Global | ast.Nonlocal):
                 raise Withheld(f"{name} changes {node.names[0]}, which others share")
@@ -354,6 +371,19 @@ class _Check:
             if isinstance(node, ast.Call):
                 self._call(name, node, own | params, fresh)
 
+    def _is_client(self, node: ast.expr) -> bool:
+        """A call that asks a client: what it gives back is the caller's own."""
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)):
+                return name in self.clients and attr in _ASKS
+        return False
+
+    def _note_clients(self, function: AnyFunction) -> None:
+        for node in ast.walk(function):
+            match node:
+                case ast.withitem(context_expr=ast.Call(func=func), optional_vars=ast.Name(id=name)):
+                    self.clients |= {name} if self.module.dotted(func) in CLIENTS else set()
+
     def _is_fresh(self, function: AnyFunction, name: str) -> bool:
         values = []
         for node in ast.walk(function):
@@ -363,7 +393,10 @@ class _Check:
                 elif name in {
                     n for t in node.targets if isinstance(t, ast.Tuple | ast.List) for n in stored(t)
                 }:
-                    return False
+                    opened = node.value.value if isinstance(node.value, ast.Await) else None
+                    called = opened.func if isinstance(opened, ast.Call) else None
+                    if called is None or self.module.dotted(called) != "asyncio.open_connection":
+                        return False
             elif (
                 isinstance(node, ast.withitem)
                 and node.optional_vars is not None
@@ -388,8 +421,10 @@ class _Check:
             ast.Compare,
             ast.UnaryOp,
         )
+        values = [one.value if isinstance(one, ast.Await) else one for one in values]
         return all(
             isinstance(one, made)
+            or self._is_client(one)
             or (
                 isinstance(one, ast.Call)
                 and isinstance(one.func, ast.Name)
@@ -417,7 +452,7 @@ class _Check:
             called = (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
-                and node.func.attr not in _READERS
+                and node.func.attr not in READERS
                 and not isinstance(node.func.value, ast.Call)
             )
             inner = node.func if called and isinstance(node, ast.Call) else node
@@ -440,8 +475,12 @@ class _Check:
                 raise Withheld(f"{name} calls {dotted}, and what that does to others cannot be told")
         elif isinstance(func, ast.Attribute):
             base = root(func)
+            if base in self.clients and func.attr not in _ASKS:
+                raise Withheld(
+                    f"{name} calls {base}.{func.attr}, which may change something on the other side"
+                )
             made = isinstance(func.value, ast.Constant | ast.JoinedStr | ast.Call | ast.BinOp)
-            if func.attr not in _READERS and base not in fresh and not made:
+            if func.attr not in READERS and base not in fresh and not made:
                 raise Withheld(
                     f"{name} calls {base or ''}.{func.attr}, and what that does to others cannot be told"
                 )
@@ -456,7 +495,7 @@ def require_repeatable(module: Module, node: ast.expr, name: str) -> None:
             dotted = module.dotted(one.func)
             plain = isinstance(one.func, ast.Name) and one.func.id in _BUILTINS
             pure = any(dotted == pure or dotted.startswith(pure + ".") for pure in _PURE)
-            method = isinstance(one.func, ast.Attribute) and one.func.attr in _READERS
+            method = isinstance(one.func, ast.Attribute) and one.func.attr in READERS
             if not (plain or pure or method):
                 raise Withheld(f"each process would compute {name} again, and perhaps otherwise")
 
@@ -471,4 +510,18 @@ def require_task(module: Module, name: str, process: bool, network: bool = False
         raise Withheld(
             f"the size of what {name} returns cannot be told: sending it may cost more than it saves"
         )
+    return function
+
+
+def require_coroutine(
+    module: Module, name: str, clients: frozenset[str] = frozenset(), decorated: bool = False
+) -> AnyFunction:
+    """Several of ``name`` may run at once, and do not notice each other. Withheld where that is not sure."""
+    function = module.functions[name]
+    check = _Check(module, process=False, network=True, coroutine=True, clients=clients)
+    if decorated:
+        check.seen.add(name)
+        check.body(function)
+    else:
+        check.function(name)
     return function

@@ -159,6 +159,15 @@ class Source:
             end = len(self.data)
         self.edits.append((self.starts[first - 1], min(end, len(self.data)), text))
 
+    def replace_block(self, first: int, last: int, lines: list[str]) -> None:
+        """Like replace_lines; as deep as shift() moved what stood there."""
+        start, end = self.at(first), self.starts[last]
+        step = next(
+            (text for at, _, text in self.edits if at == start and text and not text.strip(" \t")), ""
+        )
+        self.edits = [one for one in self.edits if not (start <= one[0] < end and not one[2].strip(" \t"))]
+        self.replace_lines(first, last, [step + line for line in lines])
+
     def _inside_strings(self) -> set[int]:
         inside: set[int] = set()
         for node in ast.walk(self.tree):
