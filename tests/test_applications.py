@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import resource
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import TESTS, Runner
+from conftest import TESTS, Report, Runner
 
 APPLICATIONS = TESTS / "applications"
 SECONDS = 3
@@ -35,6 +41,7 @@ LIBRARIES = [
     ("httpx_threads", "httpx", "io-threads-ok"),
     ("requests_in_asyncio", "requests", "blocked-event-loop"),
     ("aiohttp_pages", "aiohttp", "serial-awaits"),
+    ("joblib_arrays", "joblib", "pickling"),
 ]
 QUICK = ("pandas_apply", "sqlite_rows")  # of packages that the other tests have, too
 
@@ -50,4 +57,71 @@ def needs(package: str) -> None:
 def test_library(run: Runner, at_home: Path, name: str, package: str, verdict: str) -> None:
     needs(package)
     report = run.why_alone(command(name, SECONDS))
+    assert report["verdict"]["id"] == verdict, report["verdict"]
+
+
+@pytest.mark.long
+def test_mypy_on_a_tree(run: Runner, at_home: Path) -> None:
+    """One thread of compiled Python, none of it the user's own."""
+    needs("mypy")
+    tree = at_home / "tree"
+    tree.mkdir()
+    lines = [f"def f{i}(a: int, b: int = {i}) -> int: return (a+b)*{i}\n" for i in range(200)]
+    for number in range(8):
+        (tree / f"module{number}.py").write_text("".join(lines))
+    report = run.why_alone([sys.executable, "-m", "mypy", "--no-incremental", str(tree)])
+    assert report["verdict"]["id"] == "single-thread-python", report["verdict"]
+    assert "installed code ran for" in report["verdict"]["evidence"]
+    assert "mypy/" in report["verdict"]["evidence"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(server: list[str], url: str) -> Iterator[int]:
+    """A server that answers; its pid. Nothing else of the machine's users."""
+    process = subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        subprocess.run(command("load", f"{url}/ready", 0, 0), check=True, timeout=60)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def under_load(run: Runner, server: list[str], port: int) -> Report:
+    """The report on a server that is asked by four at a time, and had the machine to itself: see why_alone."""
+    url = f"http://127.0.0.1:{port}"
+    with serving(server, url) as pid:
+        for _ in range(8):
+            before = children_cpu_s()
+            load = subprocess.Popen(command("load", url, 4, SECONDS + 2))
+            time.sleep(1)
+            report = run.attach(pid, "-d", str(SECONDS))
+            load.wait()
+            ours = (children_cpu_s() - before) / (SECONDS + 2)
+            if report["cpus"]["others_used"] - ours < 0.2:
+                return report
+    raise AssertionError("other programs kept the CPUs busy: no run could be judged")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "package", "verdict"),
+    [("flask_app", "flask", "gil-bound-threads"), ("fastapi_app", "fastapi", "blocked-event-loop")],
+)
+def test_server_under_load(run: Runner, at_home: Path, name: str, package: str, verdict: str) -> None:
+    needs(package)
+    port = free_port()
+    report = under_load(run, command(name, port), port)
     assert report["verdict"]["id"] == verdict, report["verdict"]

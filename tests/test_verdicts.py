@@ -25,6 +25,7 @@ PROGRAMS = [
     ("gil-bound-threads", "gil_c_function", (SECONDS,)),
     ("single-thread-python", "single_python", (SECONDS,)),
     ("single-thread-python", "single_python_idle_pool", (SECONDS,)),
+    ("single-thread-python", "single_python_json", (SECONDS,)),
     ("single-thread-native", "single_native", (SECONDS,)),
     ("single-thread-native", "single_native_zip", (SECONDS,)),
     ("single-thread-native", "single_native_key", (SECONDS,)),
