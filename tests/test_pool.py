@@ -27,6 +27,19 @@ def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("python", supported(), ids=lambda one: f"py{one.name}")
+def test_effects_that_begin_late(python: Interpreter, tmp_path: Path) -> None:
+    package = package_for(python)
+    where = Path(python.root) / "tmp" / TEMPORARY / tmp_path.name if python.root else tmp_path
+    cases = shutil.copytree(TESTS / "pool", where / "pool", dirs_exist_ok=True)
+    path = "/" + str(cases.relative_to(python.root)) if python.root else str(cases)
+    case = "test_effects.Effects.test_what_begins_late_gives_the_loops_answer_or_an_error"
+    more = {"PYTHONPATH": f"{package.path}:{path}", "ALLCORES_LONG": "1"}
+    done = package.run("-m", "unittest", case, timeout=300, **more)
+    assert done.returncode == 0 and "skipped" not in done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.long
 def test_four_gigabytes() -> None:
     python = next(one for one in reversed(supported()) if not one.root)
     package = package_for(python)

@@ -31,6 +31,7 @@ T = TypeVar("T")
 LOOK_EVERY = 32  # calls of a function of which one is measured, when its place is known
 LEAST_CPU = 2e-4  # seconds of a call below which processes are not thought of: sending it takes as much
 SEND_S = 2e-4  # what sending a call is taken to cost until it was measured
+COMPARED = 4  # calls before and after which all that they could change is compared; then one in 8
 ENOUGH = 3  # short calls after which a function is known to be short
 MOST_PROVED = 64
 MOST_SEEN = 1024  # functions
@@ -55,7 +56,7 @@ class _Seen:
         self.bytes = 0
         self.spent = 0.0  # seconds of CPU in threads
         self.send_s = SEND_S
-        self.submitted = self.to_processes = 0
+        self.submitted = self.to_processes = self.looked = 0
         self.costs: dict[str, float] = {}
         self.compared = False  # arguments that could have changed did not
         self.proved: dict[tuple[int, ...], list[Any]] = {}  # state that calls did not change
@@ -349,6 +350,9 @@ class AutoExecutor(_base.Executor):
         """What the call might change, as it is before; nothing for short calls, or where it does not matter."""
         seen = call.seen
         if seen.no_processes is not None or not seen.cpu or _mean(seen.cpu) < LEAST_CPU:
+            return None, None
+        seen.looked += 1
+        if seen.place is None and seen.looked > COMPARED and seen.looked % 8:
             return None, None
         once.effects = effects = Effects(call.fn)
         why = effects.stays(seen.name) or effects.against_processes()

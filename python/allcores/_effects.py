@@ -22,25 +22,43 @@ import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any
 
-from allcores._writes import AMBIGUOUS, ATOMS, MISSING, Writes, writes_of
+from allcores._writes import AMBIGUOUS, ATOMS, MISSING, Writes, module_of, writes_of
 
 MOST = 100_000  # objects that are looked at
 MOST_BYTES = 1 << 24  # of one buffer that is compared
 _CONTAINERS = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 _FIXED_MODULES = {"re", "datetime", "decimal", "uuid", "fractions", "pathlib", "zoneinfo", "ipaddress", "enum",
                   "operator", "_operator", "typing", "types", "builtins", "struct", "_struct"}  # fmt: skip
+_FIXED_KINDS = {"module", "ufunc"}
+_FIRST = {
+    "__init__",
+    "__new__",
+    "__post_init__",
+    "__setstate__",
+    "__init_subclass__",
+}  # what they write to is new
 _STATEFUL_MODULES = {"queue", "_queue", "sqlite3", "_sqlite3", "zlib", "_bz2", "_lzma", "_hashlib", "_hmac", "hmac",
                      "_md5", "_sha1", "_sha2", "_blake2", "_sha3", "_csv", "csv", "pyexpat"}  # fmt: skip
 _TO_THREAD = {  # what these say or set is the calling thread's, or everybody's at once
     "threading": ("settrace", "setprofile"),
-    "posix": ("chdir", "fchdir", "putenv", "unsetenv", "umask", "nice", "dup2", "close"),
+    "posix": ("chdir", "fchdir", "putenv", "unsetenv", "umask", "nice", "dup2", "close", "read", "write", "writev",
+              "readv", "lseek", "sendfile", "ftruncate"),
     "sys": ("setrecursionlimit", "settrace", "setprofile", "_getframe", "exit", "setswitchinterval"),
     "locale": ("setlocale",), "signal": ("signal", "alarm"), "_signal": ("signal", "alarm"),
     "time": ("thread_time", "thread_time_ns", "tzset"), "asyncio.events": ("get_event_loop",),
     "_asyncio": ("get_event_loop", "get_running_loop"), "inspect": ("stack", "currentframe"),
+    "warnings": ("warn", "warn_explicit", "simplefilter", "filterwarnings"),
+    "_warnings": ("warn", "warn_explicit"),
     "atexit": ("register", "unregister"), "builtins": ("input", "print", "breakpoint"),
 }  # fmt: skip
 _TO_PROCESS = {  # not its id, or a thread's: who asks for them asks where he is
@@ -217,7 +235,7 @@ class Effects:
 
     def _of_library(self, fn: Any, words: str) -> None:
         """A library's function whose answer depends on where it is called."""
-        module, name = fn.__module__, fn.__name__
+        module, name = getattr(fn, "__module__", None) or "", fn.__name__
         if name in _TO_THREAD.get(module, ()):
             self.bound = self.bound or {"print": "it prints", "input": "it reads its input"}.get(
                 name, f"{words}()"
@@ -291,7 +309,7 @@ class Effects:
             self.data.append((module, path))
 
     def _class(self, kind: type) -> None:
-        if _is_library_module(kind.__module__):
+        if _is_library_module(module_of(kind)):
             return
         for base in kind.__bases__:
             self._any(base, base.__qualname__)
@@ -322,6 +340,8 @@ class Effects:
             self._methods = [one for one in self._methods if one not in ready]
             for name, method in ready:
                 self._any(method, name)
+                if name not in _FIRST and not _is_method_of_library(method):
+                    self.mutates |= bool(writes_of(method).params)  # of an object that may be shared
 
     def _container(self, thing: Any, words: str) -> None:
         self.state.append((words, thing))
@@ -345,11 +365,11 @@ class Effects:
         elif kind.__name__ == "_lru_cache_wrapper":
             self.state.append((words, Probe(lambda: thing.cache_info()[1::2])))  # misses and size, not hits
             self._any(thing.__wrapped__, words)
-        elif kind.__module__ == "logging" and hasattr(thing, "isEnabledFor"):
+        elif module_of(kind) == "logging" and hasattr(thing, "isEnabledFor"):
             if any(thing.isEnabledFor(level) for name, level in _LEVELS.items() if name in self._names):
                 self.opaque = self.opaque or f"the logger {words}, whose handlers are in this process"
-        elif isinstance(thing, io.IOBase) or kind.__module__ in _STATEFUL_MODULES:
-            self.stateful = self.stateful or f"{words} ({kind.__module__.lstrip('_')}.{kind.__qualname__})"
+        elif isinstance(thing, io.IOBase) or module_of(kind) in _STATEFUL_MODULES:
+            self.stateful = self.stateful or f"{words} ({module_of(kind).lstrip('_')}.{kind.__qualname__})"
         elif hasattr(kind, "__next__"):
             self.stateful = self.stateful or f"the iterator {words}"
         else:
@@ -358,7 +378,9 @@ class Effects:
 
     def _object(self, thing: Any, words: str) -> None:
         kind = type(thing)
-        if kind.__module__ in _FIXED_MODULES or kind.__name__ in ("module", "ufunc"):
+        if (
+            module_of(kind) in _FIXED_MODULES and kind.__name__ != "Context"
+        ) or kind.__name__ in _FIXED_KINDS:
             if hasattr(thing, "__wrapped__") or kind in (staticmethod, classmethod):
                 self._any(getattr(thing, "__func__", None), words)
             return
@@ -369,13 +391,13 @@ class Effects:
             self.state.append((words, thing))
             for name, value in list(thing.__dict__.items()):
                 self._any(value, f"{words}.{name}")
-            if self.opaque is not None and _is_library_module(kind.__module__):
+            if self.opaque is not None and _is_library_module(module_of(kind)):
                 del self.state[length:]  # it takes care of its own parts, as what has a lock does
             self.opaque = outer or self.opaque
             return
         self._any(kind, words)
         if _frozen(thing) is None:
-            self.opaque = self.opaque or f"{words} ({kind.__module__}.{kind.__qualname__})"
+            self.opaque = self.opaque or f"{words} ({module_of(kind)}.{kind.__qualname__})"
         else:
             self.state.append((words, thing))
 
@@ -393,9 +415,15 @@ class Effects:
                 self.writes = self.writes or (words if verb != "cache_clear" else f"{words}'s cache")
 
     def _locals(self) -> None:
-        """A threading.local that only the caller has filled is empty in other threads."""
+        """A threading.local that only the caller has filled is empty in other threads, unless the code fills it
+        where it is empty."""
+        fills = self._names & {"hasattr", "getattr", "AttributeError", "__dict__"}
         for thing in list(self._seen.values()):
-            if isinstance(thing, threading.local) and thing.__dict__ and id(thing) not in self._lazy:
+            if (
+                isinstance(thing, threading.local)
+                and thing.__dict__
+                and not (fills and id(thing) in self._lazy)
+            ):
                 self.bound = self.bound or "a threading.local"
 
 
@@ -404,7 +432,13 @@ _APPLIED = frozenset(("append", "add", "update", "extend", "insert", "remove", "
 
 
 def _is_stream(obj: Any) -> bool:
-    return isinstance(obj, io.IOBase) or type(obj).__module__ in _STATEFUL_MODULES
+    return isinstance(obj, io.IOBase) or module_of(type(obj)) in _STATEFUL_MODULES
+
+
+def _is_method_of_library(method: Any) -> bool:
+    return not isinstance(method, FunctionType) or is_library(
+        method.__module__ or "", method.__code__.co_filename
+    )
 
 
 def _by_name(value: Any) -> bool:
@@ -442,7 +476,12 @@ def digest(data: list[tuple[str, str]]) -> bytes:
 def _in_c(kind: type) -> bool:
     """Whether instances have more than their __dict__: a base class that is C and not object."""
     return any(
-        base is not object and not base.__flags__ & (1 << 9) and base.__module__ not in ("abc", "typing")
+        base is not object
+        and base.__module__ not in ("abc", "typing")
+        and (
+            not base.__flags__ & (1 << 9)  # not made at run time; C types that are have methods in C
+            or any(isinstance(one, MethodDescriptorType) for one in vars(base).values())
+        )
         for base in kind.__mro__
     )
 

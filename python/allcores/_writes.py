@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import builtins
 import dis
+import functools
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from types import (
     BuiltinFunctionType,
@@ -21,6 +23,7 @@ from types import (
     MappingProxyType,
     MethodDescriptorType,
     MethodType,
+    MethodWrapperType,
     ModuleType,
 )
 from typing import Any
@@ -67,6 +70,9 @@ _PARTS = frozenset((  # give out parts of what they are given
     "iter", "enumerate", "zip", "reversed", "map", "filter", "next", "getattr", "max", "min", "vars", "get",
     "setdefault", "values", "items", "keys", "pop", "popitem", "popleft", "__getitem__",
 ))  # fmt: skip
+_RANDOM = frozenset(("random", "_random", "numpy.random._generator", "numpy.random.mtrand"))
+_EVALUATORS = (exec, eval)
+_BOUND = (MethodType, BuiltinFunctionType, MethodWrapperType)
 _PUSHED_NULL_FIRST = sys.version_info < (3, 13)
 
 
@@ -116,6 +122,29 @@ class Writes:
         self.consts: set[str] = set()
 
 
+def module_of(kind: type) -> str:
+    """Where a class is from; "" for those whose __module__ says something about their instances."""
+    module = kind.__module__
+    return module if isinstance(module, str) else ""
+
+
+def _advances(obj: Any) -> bool:
+    """Whether each use of the object changes it: a random generator, an arithmetic context with its flags."""
+    kind = type(obj)
+    if obj is MISSING or obj is None or kind in ATOMS:
+        return False
+    places = [module_of(base) for base in kind.__mro__]
+    return any(place in _RANDOM for place in places) or (
+        kind.__name__ == "Context" and module_of(kind) == "decimal"
+    )
+
+
+def _call_of(kind: type) -> FunctionType | None:
+    """What a call of an instance calls, where that is Python code."""
+    call = next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
+    return call if isinstance(call, FunctionType) else None
+
+
 def attribute(owner: Any, name: str) -> Any:
     """An attribute without running the user's code, or MISSING."""
     if owner is MISSING:
@@ -123,7 +152,9 @@ def attribute(owner: Any, name: str) -> Any:
     for space in (getattr(owner, "__dict__", {}), *(vars(base) for base in type(owner).__mro__)):
         if isinstance(space, dict | MappingProxyType) and name in space:
             found = space[name]
-            return MISSING if isinstance(found, property) else getattr(found, "__func__", found)
+            if isinstance(found, staticmethod | classmethod):
+                return found.__func__
+            return MISSING if isinstance(found, property) else found
     return MISSING
 
 
@@ -153,6 +184,7 @@ class _Walk:
         self.back: dict[int, dict[str, Value]] = {}  # locals at jumps backwards, by where these go
         self.instructions = list(dis.get_instructions(code))
         self.stack: list[Value] = []
+        self.keywords: tuple[str, ...] = ()  # of the call that comes
         self.saved: dict[int, tuple[list[Value], dict[str, Value]]] = {}
         self.reports = False
         found.names.update(code.co_names)
@@ -325,6 +357,8 @@ class _Walk:
 
     def _subscript(self, one: dis.Instruction) -> None:
         container, _ = self._pops(2)
+        if isinstance(container.obj, defaultdict):
+            self._write(container, "an item")
         self.stack.append(container.part())
 
     def _binary_op(self, one: dis.Instruction) -> None:
@@ -378,13 +412,24 @@ class _Walk:
     # --- calls
 
     def _call(self, one: dis.Instruction) -> None:
-        count = (one.arg or 0) + (one.opname in ("CALL_KW", "CALL_FUNCTION_KW"))
-        args = self._pops(count)
+        if one.opname in ("CALL_KW", "CALL_FUNCTION_KW"):
+            self._kw_names(self._pop().obj)
+        args = self._pops(one.arg or 0)
         pair = self._pops(2)
         callee = next((value for value in pair if value.method), None) or next(
             (value for value in pair if value is not _NULL), _UNKNOWN
         )
-        self.stack.append(self._called(callee, args))
+        for name, value in zip(reversed(self.keywords), reversed(args), strict=False):
+            if name == "out":  # numpy's: where the result goes
+                self._write(value, "out=")
+            elif name == "inplace" and callee.method is not None:
+                self._write(callee.method[0], "inplace=")
+        named, self.keywords = len(self.keywords), ()
+        self.stack.append(self._called(callee, args, spread=False, named=named))
+
+    def _kw_names(self, names: Any) -> None:
+        """Of the call that comes: the last arguments' names."""
+        self.keywords = names if isinstance(names, tuple) else ()
 
     def _call_ex(self, one: dis.Instruction) -> None:
         parts = [
@@ -393,37 +438,80 @@ class _Walk:
         callee, args = (parts[0], parts[1:]) if parts else (_UNKNOWN, [])
         self.stack.append(self._called(callee, [value.part() for value in args], spread=True))
 
-    def _called(self, callee: Value, args: list[Value], spread: bool = False) -> Value:
-        target, name = callee.obj, getattr(callee.obj, "__name__", "")
-        if callee.method is not None and not isinstance(callee.method[0].obj, ModuleType):
-            owner, name = callee.method
-            if isinstance(owner.obj, type) and args and not spread:  # list.append(it, x)
-                owner, args = args[0], args[1:]
-            if isinstance(target, FunctionType):
-                self._user_call(target, [owner, *args], spread)
-            elif name in MUTATORS and not (target is not MISSING and isinstance(target, type)):
-                self._write(owner, name)
-            if name in _PARTS:
-                return owner.part()
-            return _NOTHING if owner.source == 0 or isinstance(target, type) else _UNKNOWN
+    def _called(self, callee: Value, args: list[Value], spread: bool, named: int = 0) -> Value:
+        """What a call gives; what it writes to is noted. named: how many of the arguments are by keyword."""
+        for value in args:
+            self._given(value)
+        target = callee.obj
+        bound_to = getattr(target, "__self__", None) if isinstance(target, _BOUND) else None
+        if (
+            bound_to is None
+            and callee.method is not None
+            and not isinstance(callee.method[0].obj, ModuleType)
+        ):
+            return self._method_called(callee, args, spread)
+        if isinstance(target, functools.partial):
+            fixed = [Value(SHARED, callee.words, one) for one in target.args]
+            fixed += [Value(SHARED, callee.words, one) for one in target.keywords.values()]
+            inner = Value(SHARED, callee.words, target.func)
+            return self._called(inner, [*fixed, *args], spread or bool(target.keywords))
+        name = getattr(target, "__name__", "")
         if isinstance(target, type):
             fresh = target.__module__ != "builtins" or name in _FRESH
             return _NOTHING if fresh else self._union(args)
-        if isinstance(target, MethodType) and isinstance(target.__func__, FunctionType):
-            self._user_call(target.__func__, [Value(SHARED, callee.words, target.__self__), *args], spread)
-        elif isinstance(target, FunctionType) and name not in _WRITERS:
-            self._user_call(target, args, spread)
-        elif isinstance(target, BuiltinFunctionType) and name in MUTATORS and not spread:
-            owner_of = target.__self__
-            if not isinstance(owner_of, ModuleType):
-                self._write(Value(SHARED, callee.words, owner_of), name)
-        if args and (name in _WRITERS or (isinstance(target, MethodDescriptorType) and name in MUTATORS)):
-            self._write(args[0], name)
+        self._function_called(callee, bound_to, args, spread or bool(named))
         if name == "globals":
             return Value(SHARED, "globals()", self.scope)
         if name in _PARTS:
             return self._union(args)
         return _NOTHING if name in _FRESH else _UNKNOWN
+
+    def _given(self, value: Value) -> None:
+        """An argument: a method that changes its object will be called by whoever is given it."""
+        if value.method is not None and not isinstance(value.method[0].obj, ModuleType):
+            owner, name = value.method
+            if name in MUTATORS:
+                self._write(owner, name)
+        elif isinstance(value.obj, BuiltinFunctionType):
+            owner_of, name = value.obj.__self__, value.obj.__name__
+            if name in MUTATORS and not isinstance(owner_of, ModuleType | None):
+                self._write(Value(SHARED, value.words, owner_of), name)
+
+    def _method_called(self, callee: Value, args: list[Value], spread: bool) -> Value:
+        assert callee.method is not None
+        target, (owner, name) = callee.obj, callee.method
+        if isinstance(owner.obj, type) and args and not spread:  # list.append(it, x)
+            owner, args = args[0], args[1:]
+        users = isinstance(target, FunctionType) and is_users(target)
+        if users:
+            self._user_call(target, [owner, *args], spread)
+        elif _advances(owner.obj) or (name in MUTATORS and not isinstance(target, type)):
+            self._write(owner, name)
+        if name in _PARTS:
+            return owner.part()
+        return _NOTHING if owner.source == 0 or isinstance(target, type) else _UNKNOWN
+
+    def _function_called(self, callee: Value, bound_to: Any, args: list[Value], spread: bool) -> None:
+        target, name = callee.obj, getattr(callee.obj, "__name__", "")
+        shared = Value(SHARED, callee.words, bound_to)
+        if any(target is one for one in _EVALUATORS):
+            self.found.rebinds = self.found.rebinds or f"what {name}() may"
+        elif _advances(bound_to):
+            self._write(shared, name)
+        elif isinstance(target, MethodType) and isinstance(target.__func__, FunctionType):
+            self._user_call(target.__func__, [shared, *args], spread)
+        elif isinstance(target, FunctionType) and name not in _WRITERS:
+            self._user_call(target, args, spread)
+        elif isinstance(target, BuiltinFunctionType) and not isinstance(bound_to, ModuleType | None):
+            if name in MUTATORS:
+                self._write(shared, name)
+        elif target is MISSING:  # what is called cannot be told, nor what it does to what it is given
+            if callee.source & SHARED or any(value.source & SHARED for value in args):
+                self._write(Value(UNKNOWN, callee.words), "a call")
+        elif (call := _call_of(type(target))) is not None:
+            self._user_call(call, [Value(SHARED, callee.words, target), *args], spread)
+        if args and (name in _WRITERS or (isinstance(target, MethodDescriptorType) and name in MUTATORS)):
+            self._write(args[0], name)
 
     def _union(self, args: Iterable[Value]) -> Value:
         joined = _NOTHING
@@ -494,7 +582,7 @@ _HANDLERS: dict[str, Callable[[_Walk, dis.Instruction], None]] = {
     "CALL_FUNCTION_EX": _Walk._call_ex,
     "PUSH_NULL": lambda walk, _: walk.stack.append(_NULL),
     "PRECALL": lambda _walk, _: None,
-    "KW_NAMES": lambda _walk, _: None,
+    "KW_NAMES": lambda walk, one: walk._kw_names(walk.code.co_consts[one.arg or 0]),
     **dict.fromkeys(_STORES, _Walk._store),
 }
 

@@ -294,7 +294,7 @@ if __name__ == "__main__":
 def given(x, what): return spin(x)
 if __name__ == "__main__":
     with allcores.AutoExecutor(2) as pool:
-        for _ in range(200): pool.submit(given, 1, 2).result()
+        for future in [pool.submit(given, 1, 2) for _ in range(250)]: future.result()
         assert not HAS_GIL or pool.explain()["given"]["in_processes"], pool.explain()
         assert pool.submit(given, 1, threading.Lock()).result() == os.getpid()
 """

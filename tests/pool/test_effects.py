@@ -1,125 +1,102 @@
 """allcores.map() of functions that change something: always the loop's answer, and the loop's state behind it.
 
-A case makes a function anew and what tells the state that it leaves. It is called for enough items, each with some
-work in it, that map() would leave the thread; the pure functions beside them do leave it.
+The functions are in effects_cases.py and effects_more.py. Each is called for enough items, each with some work in it,
+that map() would leave the thread; the pure ones beside them do leave it.
 """
 
 from __future__ import annotations
 
 import os
-import types
+import sys
+import time
 import unittest
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import allcores
 from common import Case
+from effects_cases import LATE, work
+from effects_more import CASES
 
-Made = tuple[Callable[[int], Any], Callable[[], Any]]
-CASES: list[Callable[[], Made]] = []
-ITEMS = range(900)
-total = 0
-listed: list[int] = []
-table: dict[str, int] = {}
-module = types.ModuleType("a_module")
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-def case(make: Callable[[], Made]) -> Callable[[], Made]:
-    CASES.append(make)
-    return make
+def enough() -> range:
+    """Items that take 25 ms, 600 of them at least."""
+    began = time.perf_counter()
+    for x in range(200):
+        work(x)
+    return range(min(1900, max(600, int(200 * 0.025 / (time.perf_counter() - began)))))
 
 
-def work(x: int) -> int:
-    """Some 50 us, a number that depends on x."""
-    for _ in range(500):
-        x = (x * 3 + 1) % 1009
-    return x
-
-
-@case
-def append() -> Made:
-    seen: list[int] = []
-
-    def f(x: int) -> int:
-        seen.append(work(x))
-        return len(seen)
-
-    return f, lambda: seen
-
-
-@case
-def counts() -> Made:
-    count: dict[int, int] = {}
-
-    def f(x: int) -> int:
-        key = work(x) % 7
-        count[key] = count.get(key, 0) + 1
-        return count[key]
-
-    return f, lambda: count
-
-
-@case
-def sets_attribute() -> Made:
-    thing = types.SimpleNamespace(last=0)
-
-    def f(x: int) -> int:
-        before: int = thing.last
-        thing.last = work(x)
-        return before
-
-    return f, lambda: thing.last
-
-
-@case
-def writes_global() -> Made:
-    globals()["total"] = 0
-
-    def f(x: int) -> int:
-        global total
-        total += work(x)
-        return total
-
-    return f, lambda: total
-
-
-@case
-def writes_nonlocal() -> Made:
-    n = 0
-
-    def f(x: int) -> int:
-        nonlocal n
-        n += work(x)
-        return n
-
-    return f, lambda: n
-
-
-@case
-def generator() -> Made:
-    def numbers() -> Any:
-        n = 1
-        while True:
-            n = n * 5 % 10007
-            yield n
-
-    source = numbers()
-
-    def f(x: int) -> int:
-        return work(x) + next(source)  # type: ignore[no-any-return]
-
-    return f, lambda: next(source)
+def begin_at_a_late_item(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: fn(x) if x >= LATE else work(x)
 
 
 class Effects(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.items = enough()
+        keep = warnings.catch_warnings()
+        keep.__enter__()
+        warnings.simplefilter("ignore", ResourceWarning)  # files that a case leaves open
+        self.addCleanup(keep.__exit__, None, None, None)
+
+    def warm(self) -> None:
+        """The processes that map() would go to; a case may have changed what they were started with."""
+        list(allcores.map(work, range(4), backend="processes", max_workers=max(1, 2 * self.cpus() - 1)))
+        list(allcores.map(work, range(4), backend="processes", max_workers=max(1, self.cpus() - 1)))
+
+    @staticmethod
+    def cpus() -> int:
+        return len(os.sched_getaffinity(0))
+
+    def check_that_it_would_leave(self) -> None:
+        self.warm()
+        self.assertEqual(list(allcores.map(work, self.items)), list(map(work, self.items)))
+        if HAS_GIL and self.cpus() > 1:
+            list(allcores.map(work, self.items))
+            self.assertIn("processes", str(allcores.explain()["moves"]), str(allcores.explain()))
+
     def test_each_gives_the_loops_answer_and_leaves_its_state(self) -> None:
+        self.assertGreater(len(CASES), 100)
+        self.check_that_it_would_leave()
         for make in CASES:
             with self.subTest(case=make.__name__):
-                fn, state = make()
-                expected, left = [fn(x) for x in ITEMS], repr(state())
-                fn, state = make()
-                self.assertEqual(list(allcores.map(fn, ITEMS)), expected)
+                fn, state, *items = make()
+                expected, left = repr([fn(x) for x in (*items, self.items)[0]]), repr(state())
+                fn, state, *items = make()
+                self.warm()
+                self.assertEqual(repr(list(allcores.map(fn, (*items, self.items)[0]))), expected)
                 self.assertEqual(repr(state()), left, str(allcores.explain()))
+        self.check_that_it_would_leave()
+
+    @unittest.skipUnless("ALLCORES_LONG" in os.environ, "long")
+    def test_what_begins_late_gives_the_loops_answer_or_an_error(self) -> None:
+        """The items before have changed nothing: only the code can tell."""
+        refused = 0
+        for make in CASES:
+            fn, state, *items = make()
+            if items:
+                continue
+            with self.subTest(case=make.__name__):
+                call = begin_at_a_late_item(fn)
+                expected, left = repr([call(x) for x in self.items]), repr(state())
+                fn, state = make()
+                self.warm()
+                try:
+                    got = repr(list(allcores.map(begin_at_a_late_item(fn), self.items)))
+                except RuntimeError as error:
+                    self.assertRegex(
+                        str(error), "^allcores.map: a call changed .*, which earlier calls had not"
+                    )
+                    refused += 1
+                    state()
+                else:
+                    self.assertEqual(got, expected)
+                    self.assertEqual(repr(state()), left, str(allcores.explain()))
+        self.assertLess(refused, len(CASES) / 8)
 
     def test_what_changes_nothing_leaves_the_thread(self) -> None:
         self.run_script("""
