@@ -34,8 +34,8 @@ def test_effects_that_begin_late(python: Interpreter, tmp_path: Path) -> None:
     cases = shutil.copytree(TESTS / "pool", where / "pool", dirs_exist_ok=True)
     path = "/" + str(cases.relative_to(python.root)) if python.root else str(cases)
     case = "test_effects.Effects.test_what_begins_late_gives_the_loops_answer_or_an_error"
-    more = {"PYTHONPATH": f"{package.path}:{path}", "ALLCORES_LONG": "1"}
-    done = package.run("-m", "unittest", case, timeout=300, **more)
+    path = f"{package.path}:{path}"
+    done = package.run("-m", "unittest", case, timeout=300, PYTHONPATH=path, ALLCORES_LONG="1")
     assert done.returncode == 0 and "skipped" not in done.stderr, done.stdout + done.stderr
 
 

@@ -53,11 +53,12 @@ class Effects(Case):
         return len(os.sched_getaffinity(0))
 
     def check_that_it_would_leave(self) -> None:
-        self.warm()
-        self.assertEqual(list(allcores.map(work, self.items)), list(map(work, self.items)))
-        if HAS_GIL and self.cpus() > 1:
-            list(allcores.map(work, self.items))
-            self.assertIn("processes", str(allcores.explain()["moves"]), str(allcores.explain()))
+        moves = []
+        for _ in range(10):
+            self.warm()
+            self.assertEqual(list(allcores.map(work, self.items)), list(map(work, self.items)))
+            moves += allcores.explain()["moves"]
+        self.assertTrue(moves or not HAS_GIL or self.cpus() < 2, str(allcores.explain()))
 
     def test_each_gives_the_loops_answer_and_leaves_its_state(self) -> None:
         self.assertGreater(len(CASES), 100)
