@@ -32,6 +32,7 @@ LOOK_EVERY = 32  # calls of a function of which one is measured, when its place 
 LEAST_CPU = 2e-4  # seconds of a call below which processes are not thought of: sending it takes as much
 SEND_S = 2e-4  # what sending a call is taken to cost until it was measured
 COMPARED = 4  # calls before and after which all that they could change is compared; then one in 8
+HOLDS = 0.4  # of its time that a function holds the GIL, from which on it is taken not to wait
 ENOUGH = 3  # short calls after which a function is known to be short
 MOST_PROVED = 64
 MOST_SEEN = 1024  # functions
@@ -77,7 +78,10 @@ class _Seen:
     def estimate(self, cpus: int, threads: int, workers: int) -> None:
         """Seconds a call while many are asked for."""
         wall, cpu, waits = _mean(self.walls), _mean(self.cpu), _mean(self.waits)
-        gil = min(cpu, wall * self.held / self.looks) if self.looks >= LEAST_LOOKS else cpu
+        share = self.held / self.looks if self.looks >= LEAST_LOOKS else None
+        if share is not None and share >= HOLDS:
+            waits = 0.0  # for the GIL's next holder to get a CPU, most likely
+        gil = cpu if share is None else min(cpu, wall * share)
         gil = gil if _cost.HAS_GIL else 0.0
         threads_s = max(gil + _cost.THREAD_S, cpu / cpus, (cpu + waits) / threads)
         send_s = self.send_s + _mean(self.pickling)
@@ -141,13 +145,14 @@ class _Once(Plan):
     def timed(self, *args: Any) -> Any:
         """The call, and the clocks right before and behind it, where another thread seldom gets the GIL. The delay
         is read from a file, which gives the GIL away: not in here, where the watcher looks at it."""
+        held, looks = self.inline.gil
         others = time.process_time()
         cpu, wall = time.thread_time(), time.perf_counter()
         try:
             return self.bound(*args)
         finally:
             cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
-            self.held, self.looks = self.inline.gil
+            self.held, self.looks = self.inline.gil[0] - held, self.inline.gil[1] - looks
             self.others_s = time.process_time() - others - cpu
             self.wall_s, self.thread_s = max(cpu, wall - (delayed_s() - self.delay)), cpu
 
@@ -373,10 +378,12 @@ class AutoExecutor(_base.Executor):
         assert effects is not None
         if (changed := state.changed()) is not None:
             seen.keep_here(f"{seen.name} changed {changed}")
+            return
         if before is not None and error is None:
             once._weigh(call.row, before, result)
         if (why := once.facts.stays or once.facts.no_processes) is not None:
             seen.keep_here(why)
+            return
         seen.pickling.extend(once.pickling)
         seen.bytes = max(seen.bytes, once.facts.bytes)
         seen.compared |= not is_fixed(call.row)
@@ -394,7 +401,8 @@ class AutoExecutor(_base.Executor):
         with self._lock:
             guess = _Seen(seen.name)
             guess.held, guess.looks, guess.send_s = held, looks, seen.send_s
-            guess.measured(max(cpu, 1e-9), cpu, cpu)
+            wall = max(cpu, time.perf_counter() - once.began)
+            guess.measured(wall, cpu, wall)  # how much of it is waiting is not known
             guess.estimate(self._cpus, self._most_threads, self._workers)
             seen.costs = guess.costs
             if not self._pays(seen, cpu, cpu):
@@ -426,7 +434,7 @@ class AutoExecutor(_base.Executor):
             if cpu < LEAST_CPU:
                 seen.place = "threads" if len(seen.cpu) >= ENOUGH or wall > LEAST_CPU else None
                 seen.reason = "it waits" if wall > 4 * cpu and wall > LEAST_CPU else "its calls are short"
-            elif cpu < 0.25 * wall and seen.waits:
+            elif cpu < 0.25 * wall and seen.waits and seen.held < HOLDS * seen.looks:
                 seen.place, seen.reason = "threads", f"it waits for {1 - cpu / wall:.0%} of its time"
             elif seen.costs["processes"] >= _cost.GAIN * seen.costs["threads"]:
                 seen.place, seen.reason = "threads", "processes are not estimated to be sooner"
@@ -468,7 +476,7 @@ class AutoExecutor(_base.Executor):
         with call.gate, self._lock:
             if call.called_off:
                 return True
-            call.inner = inner = None if self._ended else self._sent(call, effects)
+            call.inner = inner = None if self._ended or seen.no_processes else self._sent(call, effects)
         if inner is None:
             return False
         seen.to_processes += 1

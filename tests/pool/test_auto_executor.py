@@ -21,10 +21,17 @@ HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 def spin(n):
     for _ in range(20000): n += 1
     return os.getpid()
+TRIES = 20
 def run(fn, count=250, *args, **kwargs):
-    with allcores.AutoExecutor(2) as pool:
-        futures = [pool.submit(fn, i, *args, **kwargs) for i in range(count)]
-        return [future.result() for future in futures], pool.explain()
+    with allcores.AutoExecutor(2) as pool:  # on a busy machine it may take longer to see what fn does
+        got = []
+        for _ in range(TRIES):
+            futures = [pool.submit(fn, i, *args, **kwargs) for i in range(count)]
+            got += [future.result() for future in futures]
+            (facts,) = pool.explain().values()
+            if not HAS_GIL or facts["in_processes"] > 50 or facts["no_processes"]:
+                break
+        return got, pool.explain()
 """
 
 
@@ -184,7 +191,7 @@ if __name__ == "__main__":
     facts = explained["spin"]
     if HAS_GIL:
         assert os.getpid() in got and len(set(got)) >= 2, explained
-        assert facts["in_processes"] == sum(pid != os.getpid() for pid in got) > 100, explained
+        assert facts["in_processes"] == sum(pid != os.getpid() for pid in got) > 50, explained
         assert "spin: processes (it computes under the GIL)" in str(explained), explained
     else:
         assert set(got) == {os.getpid()}, explained
@@ -235,6 +242,7 @@ def wait(x):
     time.sleep(0.02)
     return os.getpid()
 if __name__ == "__main__":
+    TRIES = 2
     got, explained = run(wait, 100)
     assert set(got) == {os.getpid()}, explained
     assert "it waits" in explained["wait"]["reason"], explained
@@ -258,6 +266,7 @@ def locks(x):
     with lock: return spin(x)
 def default(x, held=(i for i in ())): return spin(x)
 if __name__ == "__main__":
+    made = {}
     for fn, words in ((appends, "appends changes listed"), (rebinds, "rebinds the global total"),
                       (helps, "helps changes table"), (goes_on, "goes_on changes source"),
                       (locks, "_thread.lock"), (default, "the iterator")):
@@ -265,7 +274,9 @@ if __name__ == "__main__":
         assert set(got) == {os.getpid()}, explained
         facts = explained[fn.__name__]
         assert facts["in_processes"] == 0 and words in str(facts["no_processes"]) + str(explained), facts
-    assert (len(listed), len(table), total, next(source)) == (200, 200, 200, 200)
+        made[fn.__name__] = len(got)
+    assert len(table) == 200
+    assert (len(listed), total, next(source)) == tuple(made[one] for one in ("appends", "rebinds", "goes_on")), made
 """
         )
 
@@ -280,7 +291,8 @@ def given(x, what): return spin(x)
 if __name__ == "__main__":
     row = []
     got, explained = run(fills, 300, row)
-    assert set(got) == {os.getpid()} and sorted(row) == list(range(300)), explained
+    assert set(got) == {os.getpid()} and sorted(set(row)) == list(range(300)), explained
+    assert len(row) == len(got), explained
     got, explained = run(given, 300, threading.Lock())
     assert set(got) == {os.getpid()}, explained
     assert not HAS_GIL or "pickled" in explained["given"]["no_processes"], explained
@@ -294,8 +306,10 @@ if __name__ == "__main__":
 def given(x, what): return spin(x)
 if __name__ == "__main__":
     with allcores.AutoExecutor(2) as pool:
-        for future in [pool.submit(given, 1, 2) for _ in range(250)]: future.result()
-        assert not HAS_GIL or pool.explain()["given"]["in_processes"], pool.explain()
+        for _ in range(20):
+            for future in [pool.submit(given, 1, 2) for _ in range(250)]: future.result()
+            if not HAS_GIL or pool.explain()["given"]["in_processes"]: break
+        else: raise SystemExit(str(pool.explain()))
         assert pool.submit(given, 1, threading.Lock()).result() == os.getpid()
 """
         )
@@ -324,11 +338,12 @@ def scaled(x):
     return x * table["by"] * factor
 if __name__ == "__main__":
     with allcores.AutoExecutor(2) as pool:
-        for by in range(1, 8):
+        for by in range(1, 100):
+            if by > 8 and (not HAS_GIL or pool.explain()["scaled"]["in_processes"]): break
             table["by"], factor = by, by
             futures = [pool.submit(scaled, i) for i in range(50)]
             assert [f.result() for f in futures] == [i * by * by for i in range(50)], (by, pool.explain())
-        assert not HAS_GIL or pool.explain()["scaled"]["in_processes"], pool.explain()
+        else: raise SystemExit(str(pool.explain()))
 """
         )
 
@@ -357,51 +372,47 @@ if __name__ == "__main__":
         self.run_script(
             PRELUDE
             + """
-def note(x):
-    with open("log", "ab", buffering=0) as log: log.write(b"%d\\n" % x)
-    return spin(x)
-FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-def quiet(x):
-    log = os.open("log", FLAGS)
-    os.write(log, b"%d\\n" % x)
-    os.close(log)
+import glob, itertools
+def once(x):
+    open(f"ran-{x}", "x")
     return spin(x)
 if __name__ == "__main__":
-    for fn in (note, quiet):
-        open("log", "w").close()
-        run(fn, 400)
-        assert sorted(map(int, open("log"))) == list(range(400)), fn
-    with allcores.AutoExecutor(2) as pool:  # cancelled ones do not run
-        open("log", "w").close()
-        futures = [pool.submit(quiet, i) for i in range(400)]
-        time.sleep(0.2)
-        gone = {i for i, future in enumerate(futures) if future.cancel()}
-    assert gone and {i for i, future in enumerate(futures) if future.cancelled()} == gone
-    assert sorted(map(int, open("log"))) == sorted(set(range(400)) - gone)
+    with allcores.AutoExecutor(2) as pool:
+        numbers = itertools.count()
+        for _ in range(20):
+            futures = [pool.submit(once, next(numbers)) for _ in range(250)]
+            for future in futures: future.result()  # a second one would raise
+            if not HAS_GIL or pool.explain()["once"]["in_processes"]: break
+        else: raise SystemExit(str(pool.explain()))
+        futures = {x: pool.submit(once, x) for x in itertools.islice(numbers, 400)}
+        futures[min(futures)].result()
+        gone = {x for x, future in futures.items() if future.cancel()}  # those do not run at all
+    assert gone and {x for x, future in futures.items() if future.cancelled()} == gone
+    assert {int(name[4:]) for name in glob.glob("ran-*")} == set(range(next(numbers))) - gone
 """
         )
 
-    def test_errors_callbacks_and_death_in_processes(self) -> None:
+    def test_errors_and_callbacks_of_processes(self) -> None:
         self.run_script(
             PRELUDE
             + """
 def fail(x):
-    if x < 0: os.kill(os.getpid(), 9)
     pid = spin(x)
     if x % 2: raise LookupError(x, pid)
     return pid
 if __name__ == "__main__":
-    seen = []
+    seen, made = [], 0
     with allcores.AutoExecutor(2) as pool:
-        futures = [pool.submit(fail, i) for i in range(300)]
-        for future in futures: future.add_done_callback(seen.append)
-        errors = [future.exception() for future in futures]
-        assert [type(e) for e in errors] == [type(None), LookupError] * 150
-        assert not HAS_GIL or len({e.args[1] for e in errors if e}) >= 2, pool.explain()
-        if HAS_GIL:
-            assert isinstance(pool.submit(fail, -1).exception(), allcores.WorkerDied)
-            assert pool.submit(fail, 2).result()
-    assert len(seen) == 300
+        for _ in range(20):
+            futures = [pool.submit(fail, i) for i in range(300)]
+            for future in futures: future.add_done_callback(seen.append)
+            errors = [future.exception() for future in futures]
+            assert [type(e) for e in errors] == [type(None), LookupError] * 150
+            assert all(e is None or e.args[0] == i for i, e in enumerate(errors))
+            made += 300
+            if not HAS_GIL or pool.explain()["fail"]["backend"] == "processes": break
+        else: raise SystemExit(str(pool.explain()))
+    assert len(seen) == made
 """
         )
 
