@@ -363,7 +363,7 @@ def test_a_script_that_goes_to_the_background(cli: Command) -> None:
     done = cli("why", "-q", "-d", "1.5", "-o", "r.json", script)
     report = json.loads((cli.directory / "r.json").read_text())
     assert report["wall_s"] > 1.3
-    assert report["cpu_s"] > 1.0
+    assert report["cpu_s"] > 0.3  # on a busy machine too; the script itself took some hundredths
 
 
 def test_a_duration_longer_than_the_program(cli: Command) -> None:

@@ -400,6 +400,8 @@ threading.Event().wait()
 
 def test_gil_holder_and_thread_ids(python: Interpreter, pyread: Path, tmp_path: Path) -> None:
     with program(python, tmp_path, GIL) as (process, _):
+        while (process.pid, 0) in read(pyread, process.pid, 1).waits:
+            pass  # on a busy machine: not at its sleep yet
         readings = [read(pyread, process.pid, 1) for _ in range(10)]
         tasks = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
     holders = set()
