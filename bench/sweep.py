@@ -1,5 +1,5 @@
 """Programs made by chance from a few figures, and how often `allcores why` is right about them:
-python bench/sweep.py [count] [--seed N] [--seconds S] [-o TABLE.md].
+python bench/sweep.py [count] [--seed N] [--seconds S] [--python EXE] [-o TABLE.md].
 
 Each case is a set of figures (threads, native share, wait share, task length, payload, noise of other programs)
 whose verdict follows from how it is built. Between two verdicts (half native, half Python) either is right. What a
@@ -100,11 +100,11 @@ def make(dice: random.Random, seconds: float) -> tuple[Case, set[str], int]:
     return {**case, "seconds": seconds}, right, noise
 
 
-def judge(case: Case, right: set[str], noise: int) -> tuple[str, str, bool]:
+def judge(case: Case, right: set[str], noise: int, python: str) -> tuple[str, str, bool]:
     """The verdict, its confidence and whether it is right. A run that others disturbed is made again."""
     for _ in range(2):
         with hogs(noise) if noise else nullcontext():
-            report, _ = why(program("sweep", json.dumps(case)))
+            report, _ = why(program("sweep", json.dumps(case), python=python))
         verdict = report["verdict"]
         others = report["cpus"]["others_used"] or 0
         if noise or others < 0.25:
@@ -132,13 +132,14 @@ def main() -> int:
     parser.add_argument("count", nargs="?", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs the programs")
     parser.add_argument("-o", metavar="FILE", help="write the table there, too")
     options = parser.parse_args()
     dice = random.Random(options.seed)
     results = []
     for _ in range(options.count):
         case, right, noise = make(dice, options.seconds)
-        result = judge(case, right, noise)
+        result = judge(case, right, noise, options.python)
         results.append(result)
         print(f"{len(results):4} {result[0]}, {result[1]}", file=sys.stderr, flush=True)
         if not result[2]:
