@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -129,6 +132,44 @@ def test_built_in(race: Race) -> None:
         assert one["reason"]
     assert found["ThreadPoolExecutor"]["workers"] == 8
     assert found["sequential"]["pickling_s"] == 0
+
+
+def test_what_map_picked(race: Race) -> None:
+    """Its reason says what it chose, and its workers are those that it had."""
+    (race.directory / "app.py").write_text(
+        "def chunk(item):\n    total = item\n    for step in range(600_000):\n"
+        "        total = total * 31 + step & 0xFFFF\n    return total\n"
+        "seen = []\n"
+        "def shares(item):\n    chunk(item)\n    seen.append(item)\n    return item\n"
+    )
+    found = race.json("app.py:chunk", "-n", "24")["allcores.map"]
+    picked = re.match(
+        r"picked (\d+) (threads|processes \(its own is one\), (up to \d+|1) items? a chunk); ",
+        found["reason"],
+    )
+    if picked:
+        assert found["workers"] == int(picked[1])
+    else:  # one CPU, or a machine so busy that nothing else was estimated to be sooner
+        assert found["reason"].startswith("stayed in the calling thread (")
+        assert found["workers"] == 1
+    found = race.json("app.py:shares", "-n", "8")["allcores.map"]
+    assert found["reason"].startswith("stayed in the calling thread (shares change"), found
+    assert found["workers"] == 1
+
+
+def test_busy_machine(race: Race) -> None:
+    """Who waits for a CPU does not take turns at the GIL; who does is told so all the same."""
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        found = race.json("--quick", "--runs", "3")
+    finally:
+        for one in hogs:
+            one.kill()
+            one.wait()
+    assert found["ThreadPoolExecutor"]["reason"].startswith("took turns: 8 threads"), found
+    others = [one for one in ran(found) if one["name"] != "ThreadPoolExecutor"]
+    assert not [one for one in others if "took turns" in one["reason"]]
+    assert found["machine"]["others_used"] > 0.3
 
 
 def test_waiting(race: Race) -> None:

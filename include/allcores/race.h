@@ -19,6 +19,8 @@ struct ac_race_run {
     double pickling_s;  /* CPU time that turned objects into bytes and moved them, in all processes */
     int64_t peak_bytes; /* the whole tree's memory at its most, shared pages counted once; looked at now and
                            then */
+    double threads;     /* of one process that computed; 0: no two did */
+    double gil_share;   /* of the time of these but what they waited for a CPU, spent waiting for its GIL */
 };
 
 /* A way to run it. Where it was left out or did not finish: error is set, figures are 0 and profile and
@@ -28,7 +30,9 @@ struct ac_race_contender {
     char *error;              /* one sentence, or NULL */
     bool left_out;            /* it was never started: not installed, not in this version */
     bool differs;             /* its results are not those of the sequential run */
-    uint32_t workers;         /* threads, processes or interpreters that it was given; 1 for sequential */
+    uint32_t workers;         /* threads, processes or interpreters that it was given, or that it picked; 1
+                                 for sequential */
+    char *picked;             /* how it chose to run in the run that is told, if it chooses; or NULL */
     struct ac_race_run *runs; /* in the order in which they ran */
     size_t run_count;
     struct ac_race_run median; /* each figure's own median */
@@ -53,6 +57,7 @@ struct ac_race {
     size_t count;
     int winner;   /* index; -1: none finished */
     char *reason; /* why it won, or why nobody did: one sentence */
+    char *note;   /* why not to take the figures at their word; or NULL */
 };
 
 void ac_race_free(struct ac_race *race);

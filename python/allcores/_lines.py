@@ -500,11 +500,11 @@ class Processes(_Line):
             size = self._size()
             if size < 1:
                 return
-            plan.facts.chunk = size
             first = self.taken
             rows = self._rows(size)
             if not rows:
                 return
+            plan.facts.chunk = max(plan.facts.chunk, len(rows))
             chunk = _Chunk(rows, first, self.check is not None)
             self.window.append(chunk)
             try:

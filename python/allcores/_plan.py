@@ -37,7 +37,7 @@ class Facts:
     name: str
     backend: str = "inline"
     workers: int = 0
-    chunk: int = 1
+    chunk: int = 1  # items of the largest one
     reason: str = "too little work to look at"
     stays: str | None = None  # why it stays in the calling thread
     no_processes: str | None = None

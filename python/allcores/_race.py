@@ -317,6 +317,14 @@ def run_allcores_map(function: Function, items: list[Any], workers: int, results
     return now()
 
 
+def picked() -> dict[str, Any]:
+    """What allcores.map chose in the run that has just ended."""
+    import allcores
+
+    facts = allcores.explain()  # type: ignore[attr-defined,unused-ignore]
+    return {name: facts[name] for name in ("backend", "workers", "chunksize", "reason")}
+
+
 def run_joblib(function: Function, items: list[Any], workers: int, results: list[Any]) -> int:
     from joblib import Parallel, delayed
 
@@ -432,6 +440,8 @@ def run(spec: dict[str, Any], report: Callable[..., None]) -> None:
         report(failed=kind_of(error), item=len(results), text=said(error, file), end=now())
         return
     report(end=end)
+    if spec["contender"] == "allcores-map":
+        report(picked=picked())
     report(digests=digests(results), results=len(results))
 
 

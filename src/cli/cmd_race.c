@@ -287,6 +287,16 @@ static void compare(struct racing *r, struct ac_race_contender *c, json_t *answe
     }
 }
 
+/* What allcores.map chose, where it is the one. */
+static int take_pick(struct ac_race_contender *c, const json_t *answer) {
+    const json_t *told = json_object_get(answer, "picked");
+    const char *backend = json_string_value(json_object_get(told, "backend"));
+    const char *reason = json_string_value(json_object_get(told, "reason"));
+    const struct ac_race_pick pick = {backend, reason ? reason : "", (uint32_t)number_in(told, "workers"),
+                                      (uint64_t)number_in(told, "chunksize")};
+    return backend ? ac_race_contender_picked(c, &pick) : 0;
+}
+
 /* Keep the run; the profile that is told is that of the fastest so far. */
 static int keep_run(struct racing *r, struct ac_race_contender *c, const json_t *answer,
                     struct ac_race_driver *run) {
@@ -301,6 +311,7 @@ static int keep_run(struct racing *r, struct ac_race_contender *c, const json_t 
     if (told) {
         ac_race_contender_take(c, run->profile, slice, diagnosis);
         run->profile = NULL;
+        err = take_pick(c, answer);
     } else if (!err) {
         ac_race_contender_drop(slice, diagnosis);
     }

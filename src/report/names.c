@@ -30,6 +30,61 @@ const char *const ac_limit_names[AC_LIMIT_BITS] = {
 const char *const ac_state_words[AC_STATE_COUNT] = {"python", "gil wait", "native", "no cpu", "i/o",
                                                     "disk",   "lock",     "sleep",  "other",  "unknown"};
 
+/* A buffer of a moment: its failure is the report's. */
+static void drop(struct ac_buf *buf, struct ac_buf *temporary) {
+    buf->err = buf->err ? buf->err : temporary->err;
+    ac_buf_free(temporary);
+}
+
+size_t ac_put_cut(struct ac_buf *buf, const char *text, size_t room) {
+    struct ac_buf safe = {0};
+    ac_buf_escaped(&safe, text, strlen(text));
+    size_t width = ac_text_width(ac_buf_text(&safe));
+    if (width <= room) {
+        ac_buf_str(buf, ac_buf_text(&safe));
+    } else if (room > 3) {
+        size_t len = safe.len;
+        do { /* whole characters from the end */
+            do {
+                len--;
+            } while (len && ((unsigned char)safe.data[len] & 0xc0) == 0x80);
+            safe.data[len] = '\0';
+            width = ac_text_width(safe.data);
+        } while (len && width > room - 3);
+        ac_buf_printf(buf, "%s...", safe.data);
+        width += 3;
+    } else {
+        width = 0;
+    }
+    drop(buf, &safe);
+    return width;
+}
+
+void ac_put_wrapped(struct ac_buf *buf, const char *text, int width, int column) {
+    struct ac_buf safe = {0};
+    ac_buf_escaped(&safe, text, strlen(text));
+    size_t room = (size_t)ac_max(width - column, 20);
+    size_t taken = 0;
+    for (char *at = safe.data; at && *at;) {
+        char *end = at + strcspn(at, " ");
+        end += strncmp(end, " %", 2) == 0 ? 1 + strcspn(end + 1, " ") : 0;
+        char kept = *end;
+        *end = '\0';
+        size_t word = ac_text_width(at);
+        if (taken && taken + 1 + word > room) {
+            ac_buf_str(buf, "\n");
+            ac_buf_repeat(buf, " ", column);
+            taken = 0;
+        }
+        ac_buf_str(buf, taken ? " " : "");
+        taken += (taken ? 1 : 0) + ac_put_cut(buf, at, room); /* escaped twice is escaped once */
+        *end = kept;
+        at = kept ? end + 1 : end;
+    }
+    ac_buf_str(buf, "\n");
+    drop(buf, &safe);
+}
+
 const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc) {
     const char *name = argc ? ac_base_name(ac_profile_text(profile, argv[0])) : "";
     for (size_t i = 1; i < argc && strncmp(name, "python", 6) == 0; i++) {

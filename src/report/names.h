@@ -19,6 +19,11 @@ extern const char *const ac_state_words[AC_STATE_COUNT];
 const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc);
 /* The last two parts of a path. */
 const char *ac_short_path(const char *path);
+/* Text from outside, made safe, and cut with "..." where it would not fit. Returns its width. */
+size_t ac_put_cut(struct ac_buf *buf, const char *text, size_t room);
+/* The same, wrapped at blanks: the first line goes on at `column`, the others begin there; ends the line. A
+ * number stays with its "%". */
+void ac_put_wrapped(struct ac_buf *buf, const char *text, int width, int column);
 void ac_put_thousands(struct ac_buf *buf, int64_t number); /* 12,960 */
 
 /* Text from outside as a JSON string: always valid UTF-8. NULL when memory is out, which jansson's containers

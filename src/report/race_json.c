@@ -68,7 +68,8 @@ static json_t *machine_of(const struct ac_race *race) {
     json_t *o = json_object();
     bool ok = ac_json_set(o, "kernel", text(race->kernel)) &&
               ac_json_set(o, "machine", text(race->machine)) &&
-              ac_json_set(o, "usable_cpus", json_real(race->usable));
+              ac_json_set(o, "usable_cpus", json_real(race->usable)) &&
+              ac_json_set(o, "others_used", known(race->others));
     return ok ? o : (json_decref(o), NULL);
 }
 

@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/report.h"
+#include "report/names.h"
 #include "verdict/race.h"
 
 #define MAX_LANES 8
 #define NAME      30
+#define RANGE     17 /* columns of the least and the most of several runs */
 
 static void put_safe(struct ac_buf *buf, const char *text) {
     ac_buf_escaped(buf, text, strlen(text));
@@ -26,25 +27,42 @@ static void put_wall(const struct ac_race_contender *c, struct ac_buf *buf) {
     }
 }
 
+static bool several_runs(const struct ac_race *race) {
+    bool several = false;
+    for (size_t i = 0; i < race->count; i++) {
+        several |= race->contenders[i].run_count > 1;
+    }
+    return several;
+}
+
+/* Wall time and speed-up, in columns. Returns where the next one begins. */
+static int put_figures(const struct ac_race *race, const struct ac_race_contender *c, struct ac_buf *buf) {
+    struct ac_buf wall = {0};
+    int columns = 9 + (several_runs(race) ? RANGE : 0);
+    put_wall(c, &wall);
+    ac_buf_printf(buf, "%-*s", columns, c->error ? "      -" : ac_buf_text(&wall));
+    if (!c->error && c->speedup > 0) {
+        ac_buf_printf(buf, "  %5.2fx  ", c->speedup);
+    } else {
+        ac_buf_str(buf, "          ");
+    }
+    buf->err = buf->err ? buf->err : wall.err;
+    ac_buf_free(&wall);
+    return 2 + NAME + columns + 10;
+}
+
 static void put_contender(const struct ac_race *race, size_t i, const struct ac_text_style *style,
                           struct ac_buf *buf) {
     const struct ac_race_contender *c = &race->contenders[i];
     bool bold = style->color && (int)i == race->winner;
+    struct ac_buf why = {0};
     ac_buf_printf(buf, "  %s%-*s%s", bold ? "\033[1m" : "", NAME, c->name, bold ? "\033[0m" : "");
-    if (c->error) {
-        ac_buf_str(buf, "      -            ");
-        put_safe(buf, c->error);
-    } else {
-        put_wall(c, buf);
-        if (c->speedup > 0) {
-            ac_buf_printf(buf, "  %5.2fx", c->speedup);
-        } else {
-            ac_buf_str(buf, "        ");
-        }
-        ac_buf_printf(buf, "  %s%s", (int)i == race->winner ? "fastest: " : "", c->reason);
-        ac_buf_str(buf, c->differs ? "; its results DIFFER from the first run's" : "");
-    }
-    ac_buf_str(buf, "\n");
+    int column = put_figures(race, c, buf);
+    ac_buf_printf(&why, "%s%s%s", (int)i == race->winner ? "fastest: " : "", c->error ? c->error : c->reason,
+                  !c->error && c->differs ? "; its results DIFFER from the first run's" : "");
+    ac_put_wrapped(buf, ac_buf_text(&why), style->width, column);
+    buf->err = buf->err ? buf->err : why.err;
+    ac_buf_free(&why);
 }
 
 static void put_left_out(const struct ac_race *race, struct ac_buf *buf) {
@@ -167,6 +185,10 @@ int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *
         put_strips(race, style, buf);
     }
     put_left_out(race, buf);
+    if (race->note) {
+        ac_buf_str(buf, "\n  Note: ");
+        ac_put_wrapped(buf, race->note, style->width, 8);
+    }
     ac_buf_str(buf, "\n");
     return buf->err;
 }
@@ -203,6 +225,9 @@ int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
             ac_buf_str(buf, c->differs ? "; results differ" : "");
         }
         ac_buf_str(buf, " |\n");
+    }
+    if (race->note) {
+        ac_buf_printf(buf, "\nNote: %s\n", race->note);
     }
     return buf->err;
 }

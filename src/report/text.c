@@ -29,57 +29,11 @@ static void drop(struct text *t, struct ac_buf *temporary) {
     ac_buf_free(temporary);
 }
 
-/* Text from outside, made safe, and cut with "..." where it would not fit. Returns its width. */
-static size_t put_cut(struct text *t, const char *text, size_t room) {
-    struct ac_buf safe = {0};
-    ac_buf_escaped(&safe, text, strlen(text));
-    size_t width = ac_text_width(ac_buf_text(&safe));
-    if (width <= room) {
-        ac_buf_str(t->buf, ac_buf_text(&safe));
-    } else if (room > 3) {
-        size_t len = safe.len;
-        do { /* whole characters from the end */
-            do {
-                len--;
-            } while (len && ((unsigned char)safe.data[len] & 0xc0) == 0x80);
-            safe.data[len] = '\0';
-            width = ac_text_width(safe.data);
-        } while (len && width > room - 3);
-        ac_buf_printf(t->buf, "%s...", safe.data);
-        width += 3;
-    } else {
-        width = 0;
-    }
-    drop(t, &safe);
-    return width;
-}
-
-/* A paragraph, wrapped at blanks, every line indented. A number stays with its "%". */
+/* A paragraph, every line indented. */
 static void put_wrapped(struct text *t, const char *text, int indent, const char *first) {
-    struct ac_buf safe = {0};
-    ac_buf_escaped(&safe, text, strlen(text));
-    size_t room = (size_t)t->style->width - (size_t)indent - strlen(first);
-    size_t column = 0;
     ac_buf_repeat(t->buf, " ", indent);
     ac_buf_str(t->buf, first);
-    for (char *at = safe.data; at && *at;) {
-        char *end = at + strcspn(at, " ");
-        end += strncmp(end, " %", 2) == 0 ? 1 + strcspn(end + 1, " ") : 0;
-        char kept = *end;
-        *end = '\0';
-        size_t width = ac_text_width(at);
-        if (column && column + 1 + width > room) {
-            ac_buf_str(t->buf, "\n");
-            ac_buf_repeat(t->buf, " ", indent + (int)strlen(first));
-            column = 0;
-        }
-        ac_buf_str(t->buf, column ? " " : "");
-        column += (column ? 1 : 0) + put_cut(t, at, room); /* escaped twice is escaped once */
-        *end = kept;
-        at = kept ? end + 1 : end;
-    }
-    ac_buf_str(t->buf, "\n");
-    drop(t, &safe);
+    ac_put_wrapped(t->buf, text, t->style->width, indent + (int)strlen(first));
 }
 
 static void put_painted(struct text *t, const char *code, const char *text) {
@@ -120,7 +74,7 @@ static void put_code(struct text *t, const char *code) {
         ac_buf_bytes(&line, code, len);
         ac_buf_str(t->buf, "    ");
         paint(t, "36");
-        put_cut(t, ac_buf_text(&line), (size_t)t->style->width - 4);
+        ac_put_cut(t->buf, ac_buf_text(&line), (size_t)t->style->width - 4);
         paint(t, "0");
         ac_buf_str(t->buf, "\n");
         drop(t, &line);
@@ -194,7 +148,7 @@ static void put_culprit(struct text *t, int state, size_t room) {
         ac_put_function(&words, place.function);
         ac_buf_printf(&words, "  %s:%d", ac_base_name(place.file), place.line);
     }
-    put_cut(t, ac_buf_text(&words), room);
+    ac_put_cut(t->buf, ac_buf_text(&words), room);
     drop(t, &words);
 }
 
@@ -251,7 +205,7 @@ static void phases(struct text *t) {
         struct ac_buf line = {0};
         ac_buf_printf(&line, "%.1f-%.1f s", phase->from_s, phase->to_s);
         ac_buf_printf(t->buf, "    %-14s %5.1f CPUs  ", ac_buf_text(&line), phase->cpus_used);
-        put_cut(t, phase->sentence, (size_t)ac_max(t->style->width - 31, 10));
+        ac_put_cut(t->buf, phase->sentence, (size_t)ac_max(t->style->width - 31, 10));
         ac_buf_str(t->buf, "\n");
         drop(t, &line);
     }

@@ -1,6 +1,8 @@
 /* race.c - what a race's struct owns. */
 #include "allcores/race.h"
 
+#include <string.h>
+
 #include "base/base.h"
 #include "verdict/phases.h"
 #include "verdict/race.h"
@@ -19,10 +21,35 @@ void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profi
     contender->diagnosis = diagnosis;
 }
 
+int ac_race_contender_picked(struct ac_race_contender *contender, const struct ac_race_pick *pick) {
+    struct ac_buf buf = {0};
+    bool inline_ = strcmp(pick->backend, "inline") == 0;
+    bool processes = strcmp(pick->backend, "processes") == 0;
+    contender->workers = inline_ ? 1 : pick->workers + processes; /* its own process computes, too */
+    if (inline_) {
+        ac_buf_printf(&buf, "stayed in the calling thread (%s)", pick->reason);
+    } else {
+        ac_buf_printf(&buf, "picked %u %s", contender->workers, pick->backend);
+    }
+    if (processes) {
+        ac_buf_printf(&buf, " (its own is one), %s%llu item%s a chunk", pick->chunk > 1 ? "up to " : "",
+                      (unsigned long long)pick->chunk, pick->chunk == 1 ? "" : "s");
+    }
+    if (buf.err) {
+        int err = buf.err;
+        ac_buf_free(&buf);
+        return err;
+    }
+    ac_free(contender->picked);
+    contender->picked = buf.data;
+    return 0;
+}
+
 static void free_contender(struct ac_race_contender *contender) {
     ac_race_contender_take(contender, NULL, NULL, NULL);
     ac_free(contender->error);
     ac_free(contender->reason);
+    ac_free(contender->picked);
     ac_free(contender->runs);
 }
 
@@ -40,5 +67,6 @@ void ac_race_free(struct ac_race *race) {
     ac_free(race->kernel);
     ac_free(race->machine);
     ac_free(race->reason);
+    ac_free(race->note);
     ac_free(race);
 }

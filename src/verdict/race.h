@@ -18,6 +18,14 @@ int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_
 /* The run that the contender is told by; it owns them from now on, and frees what it had. */
 void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profile *whole,
                             struct ac_profile *slice, struct ac_diagnosis *diagnosis);
+/* What it chose by itself in that run: allcores.map's backend, workers beside the calling thread, items a
+ * chunk, and why. Text is untrusted. 0 or -ENOMEM. */
+struct ac_race_pick {
+    const char *backend, *reason;
+    uint32_t workers;
+    uint64_t chunk;
+};
+int ac_race_contender_picked(struct ac_race_contender *contender, const struct ac_race_pick *pick);
 void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis);
 /* Medians, speed-ups, reasons, winner: once all contenders have run. */
 int ac_race_judge(struct ac_race *race);

@@ -53,6 +53,59 @@ static double pickling(const struct ac_profile *slice) {
     return (double)ns / 1e9;
 }
 
+/* --- threads that computed side by side: only these can have taken turns, not a pool's own or a watcher */
+
+struct tally {
+    bool computed;
+    int64_t cpu_ns, gil_ns, life_ns;
+};
+
+static void tally_threads(const struct ac_profile *slice, const struct ac_race_code *code,
+                          struct tally *tallies) {
+    bool any = false;
+    for (size_t i = 0; i < slice->cell_count; i++) {
+        const struct ac_cell *cell = &slice->cells[i];
+        struct tally *tally = &tallies[cell->thread];
+        tally->life_ns += cell->state == AC_NO_CPU ? 0 : cell->ns; /* that is the machine's doing */
+        tally->gil_ns += cell->state == AC_GIL_WAIT ? cell->ns : 0;
+        tally->cpu_ns += on_cpu(cell->state) ? cell->ns : 0;
+        tally->computed |= code->file && on_cpu(cell->state) && runs_code(slice, cell->node, code);
+        any |= tally->computed;
+    }
+    for (size_t i = 0; !any && i < slice->thread_count; i++) { /* code in C, or calls too short to be seen */
+        tallies[i].computed = tallies[i].cpu_ns > slice->wall_ns / 50;
+    }
+}
+
+/* Of the process whose threads waited longest. */
+static int set_turns(const struct ac_profile *slice, const struct ac_race_code *code,
+                     struct ac_race_run *run) {
+    struct tally *tallies = ac_calloc(slice->thread_count + 1, sizeof(*tallies));
+    int64_t most_ns = 0;
+    if (!tallies) {
+        return -ENOMEM;
+    }
+    tally_threads(slice, code, tallies);
+    for (uint32_t process = 0; process < slice->process_count; process++) {
+        struct tally sum = {0};
+        uint32_t threads = 0;
+        for (size_t i = 0; i < slice->thread_count; i++) {
+            if (slice->threads[i].process == process && tallies[i].computed) {
+                threads += ac_max(slice->threads[i].merged, 1u);
+                sum.gil_ns += tallies[i].gil_ns;
+                sum.life_ns += tallies[i].life_ns;
+            }
+        }
+        if (threads > 1 && sum.gil_ns >= most_ns && sum.life_ns > 0) {
+            most_ns = sum.gil_ns;
+            run->threads = threads;
+            run->gil_share = (double)sum.gil_ns / (double)sum.life_ns;
+        }
+    }
+    ac_free(tallies);
+    return 0;
+}
+
 static int by_start(const void *a, const void *b) {
     const struct ac_segment *x = a;
     const struct ac_segment *y = b;
@@ -76,6 +129,11 @@ int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_
                                     .start_up_s = start_up(slice, code),
                                     .pickling_s = pickling(slice),
                                     .peak_bytes = -1};
+    err = set_turns(slice, code, ret_run);
+    if (err) {
+        ac_slice_free(slice);
+        return err;
+    }
     *ret_slice = slice;
     return 0;
 }
@@ -94,7 +152,7 @@ static double median_of(double *values, size_t count) {
 }
 
 static int set_median(struct ac_race_contender *c) {
-    enum { WALL, CPU, CORES, START, PICKLING, PEAK, FIGURES };
+    enum { WALL, CPU, CORES, START, PICKLING, PEAK, THREADS, GIL, FIGURES };
     double of[FIGURES];
     double *values = ac_malloc(c->run_count * sizeof(*values));
     if (!values) {
@@ -104,13 +162,14 @@ static int set_median(struct ac_race_contender *c) {
         for (size_t i = 0; i < c->run_count; i++) {
             const struct ac_race_run *run = &c->runs[i];
             const double all[FIGURES] = {run->wall_s,     run->cpu_s,      run->cores_used,
-                                         run->start_up_s, run->pickling_s, (double)run->peak_bytes};
+                                         run->start_up_s, run->pickling_s, (double)run->peak_bytes,
+                                         run->threads,    run->gil_share};
             values[i] = all[figure];
         }
         of[figure] = median_of(values, c->run_count);
     }
-    c->median =
-        (struct ac_race_run){of[WALL], of[CPU], of[CORES], of[START], of[PICKLING], (int64_t)of[PEAK]};
+    c->median = (struct ac_race_run){of[WALL],     of[CPU],           of[CORES],   of[START],
+                                     of[PICKLING], (int64_t)of[PEAK], of[THREADS], of[GIL]};
     ac_free(values);
     return 0;
 }
@@ -134,22 +193,22 @@ static void put_costs(struct ac_buf *buf, const struct ac_race_run *run) {
 
 /* One line from the evidence: the GIL first, since it is what keeps threads apart; then waiting, then cores.
  */
-static void put_reason(struct ac_buf *buf, const struct ac_race_contender *c, const struct ac_race *race) {
+static void put_reason(struct ac_buf *buf, const struct ac_race_contender *c) {
     const struct ac_race_run *run = &c->median;
-    double gil = state_s(c, AC_GIL_WAIT);
-    double others = c->diagnosis->evidence->others;
     double asleep = state_s(c, AC_SLEEP) + state_s(c, AC_IO) + state_s(c, AC_DISK);
-    double share = gil / (run->wall_s * c->workers);
-    double wanted = run->cpu_s + state_s(c, AC_NO_CPU) + gil; /* threads that would have computed */
+    double wanted = run->cpu_s + state_s(c, AC_NO_CPU) + state_s(c, AC_GIL_WAIT); /* to compute */
     bool waits = wanted < 0.5 * run->wall_s && asleep > 0.5 * run->wall_s;
+    if (c->picked) {
+        ac_buf_printf(buf, "%s; ", c->picked);
+    }
     if (c->workers == 1 && strcmp(c->name, "sequential") == 0) {
         ac_buf_str(buf, waits ? "waited for one item after another" : "one item after another");
         if (!waits) {
             ac_buf_printf(buf, ", %.1f cores", run->cores_used);
         }
-    } else if (share > 0.25) {
-        ac_buf_printf(buf, "took turns: %u threads spent %.0f %% of the time waiting for the GIL", c->workers,
-                      100 * ac_min(share, 1));
+    } else if (run->gil_share > 0.25) {
+        ac_buf_printf(buf, "took turns: %.0f threads waited for the GIL %.0f %% of the time", run->threads,
+                      100 * ac_min(run->gil_share, 1));
     } else if (waits) {
         ac_buf_printf(buf, "waited for %u items at a time", c->workers);
         put_costs(buf, run);
@@ -157,14 +216,11 @@ static void put_reason(struct ac_buf *buf, const struct ac_race_contender *c, co
         ac_buf_printf(buf, "%.1f cores", run->cores_used);
         put_costs(buf, run);
     }
-    if (others > 0.2 && race->usable - run->cores_used < others + 0.3) {
-        ac_buf_printf(buf, "; other programs used %.1f CPUs", others);
-    }
 }
 
-static int set_reason(struct ac_race_contender *c, const struct ac_race *race) {
+static int set_reason(struct ac_race_contender *c) {
     struct ac_buf buf = {0};
-    put_reason(&buf, c, race);
+    put_reason(&buf, c);
     c->reason = buf.err ? NULL : buf.data;
     return buf.err;
 }
@@ -208,6 +264,29 @@ static int tell_winner(struct ac_race *race) {
     return buf.err;
 }
 
+/* Of the runs that are told, by their time. */
+static int set_others(struct ac_race *race) {
+    double cpu_s = 0;
+    double wall_s = 0;
+    for (size_t i = 0; i < race->count; i++) {
+        const struct ac_race_contender *c = &race->contenders[i];
+        if (c->diagnosis && c->diagnosis->evidence->others >= 0) {
+            cpu_s += c->diagnosis->evidence->others * c->diagnosis->evidence->wall_s;
+            wall_s += c->diagnosis->evidence->wall_s;
+        }
+    }
+    race->others = wall_s > 0 ? cpu_s / wall_s : -1;
+    if (race->others > 0.2) {
+        struct ac_buf buf = {0};
+        ac_buf_printf(&buf,
+                      "other programs used %.1f CPUs meanwhile; these are the figures of a busy machine",
+                      race->others);
+        race->note = buf.err ? NULL : buf.data;
+        return buf.err;
+    }
+    return 0;
+}
+
 int ac_race_judge(struct ac_race *race) {
     int err = 0;
     for (size_t i = 0; !err && i < race->count; i++) {
@@ -220,9 +299,10 @@ int ac_race_judge(struct ac_race *race) {
         struct ac_race_contender *c = &race->contenders[i];
         if (finished(c)) {
             c->speedup = finished(base) ? base->median.wall_s / c->median.wall_s : 0;
-            err = set_reason(c, race);
+            err = set_reason(c);
         }
     }
     set_winner(race);
+    err = err ? err : set_others(race);
     return err ? err : tell_winner(race);
 }
