@@ -36,7 +36,7 @@ static json_t *verdict_of(const struct ac_diagnosis *diagnosis) {
 }
 
 static json_t *contender_of(const struct ac_race_contender *c) {
-    const struct ac_race_run none = {-1, -1, -1, -1, -1, -1};
+    const struct ac_race_run none = {-1, -1, -1, -1, -1, -1, 0, 0};
     const struct ac_race_run *run = c->error ? &none : &c->median;
     json_t *o = json_object();
     bool ok =
