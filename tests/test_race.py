@@ -157,6 +157,19 @@ def test_what_map_picked(race: Race) -> None:
     assert found["workers"] == 1
 
 
+def test_work_while_imported(race: Race) -> None:
+    """A script without a guard does all of it again in each fresh worker: that is start-up, not the race."""
+    script = (TESTS.parent / "examples" / "batch.py").read_text()
+    (race.directory / "app.py").write_text(script.replace("4_000_000", "1_500_000"))
+    found = race.json("app.py:transform", "-n", "2")
+    assert found["advice"].startswith("app.py computes for ")
+    ours = found["allcores.ProcessPoolExecutor"]
+    assert "took turns" not in ours["reason"]
+    assert ours["start_up_s"] > 0.3 * ours["wall_s"], ours
+    (race.directory / "app.py").write_text("import numpy\ndef f(item):\n    return item\n")
+    assert race.json("app.py:f", "-n", "2")["advice"] is None
+
+
 def test_busy_machine(race: Race) -> None:
     """Who waits for a CPU does not take turns at the GIL; who does is told so all the same."""
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]

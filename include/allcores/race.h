@@ -58,6 +58,7 @@ struct ac_race {
     int winner;   /* index; -1: none finished */
     char *reason; /* why it won, or why nobody did: one sentence */
     char *note;   /* why not to take the figures at their word; or NULL */
+    char *advice; /* what is to be mended in what was raced; or NULL */
 };
 
 void ac_race_free(struct ac_race *race);

@@ -52,7 +52,9 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
     asked = plan.options["max_workers"]
     wall = plan.wall
     cpu = min(sum(plan.cpu_s) / len(plan.cpu_s), wall * cpus)
-    if plan.facts.gil_share is not None:  # who holds the GIL without a CPU waits for one, and for nothing else
+    if (
+        plan.facts.gil_share is not None
+    ):  # who holds the GIL without a CPU waits for one, and for nothing else
         cpu = max(cpu, wall * plan.facts.gil_share)
     plan.facts.seen_wall, plan.facts.seen_cpu = wall, cpu
     gil = min(wall, cpu, wall * plan.facts.gil_share) if plan.facts.gil_share is not None else min(cpu, wall)

@@ -85,10 +85,37 @@ def said(error: BaseException, file: str = "") -> str:
     return f"{text} ({place})" if place else text
 
 
+def timed_import(name: str) -> tuple[float, Any]:
+    """CPU seconds that the module's own code took, without what it imports, and the module."""
+    import builtins
+    import importlib
+    import threading
+
+    plain, thread = builtins.__import__, threading.get_ident()
+    nested, inside = 0.0, False
+
+    def timed(*args: Any, **more: Any) -> Any:
+        nonlocal nested, inside
+        if inside or threading.get_ident() != thread:
+            return plain(*args, **more)
+        inside, began = True, time.process_time()
+        try:
+            return plain(*args, **more)
+        finally:
+            inside = False
+            nested += time.process_time() - began
+
+    began = time.process_time()
+    builtins.__import__ = timed
+    try:
+        module = importlib.import_module(name)
+    finally:
+        builtins.__import__ = plain
+    return time.process_time() - began - nested, module
+
+
 def import_target(spec: dict[str, Any]) -> Any:
     """The module that holds the user's function. Raises RaceError."""
-    import importlib
-
     name, path = spec["module"], spec.get("file")
     what = os.path.basename(path) if path else name
     if path and not os.path.exists(path):
@@ -96,7 +123,7 @@ def import_target(spec: dict[str, Any]) -> Any:
     if path and (not name or "." in name):
         raise RaceError(f"{path}: a file whose name has no dot before .py can be imported; rename it")
     try:
-        module = importlib.import_module(name)
+        spec["import_s"], module = timed_import(name)
     except SyntaxError as error:
         place = f"{os.path.basename(error.filename or what)}:{error.lineno}"
         raise RaceError(f"{place}: {error.msg}: {(error.text or '').strip()}") from None
@@ -412,6 +439,7 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
     function, items = load(spec)
     check_function(function, spec.get("function") or "", items[0])
     answer["items"] = len(items)
+    answer["import_s"] = spec.get("import_s", 0.0)
     answer.update(place_in_source(function))
     return answer
 

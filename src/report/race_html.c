@@ -43,8 +43,9 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
     struct ac_buf evidence = {0};
     int err = runs && rows && cells ? 0 : -ENOMEM;
     size_t count = 0, shown = 0;
-    ac_buf_printf(&evidence, "%s, %s, %.4g usable CPUs%s%s", race->work, race->python, race->usable,
-                  race->note ? "; " : "", race->note ? race->note : "");
+    ac_buf_printf(&evidence, "%s, %s, %.4g usable CPUs%s%s%s%s", race->work, race->python, race->usable,
+                  race->note ? "; " : "", race->note ? race->note : "", race->advice ? "; " : "",
+                  race->advice ? race->advice : "");
     for (size_t i = 0; !err && i < race->count; i++) {
         const struct ac_race_contender *c = &race->contenders[i];
         if (c->left_out) {

@@ -81,6 +81,7 @@ int ac_report_race_json(const struct ac_race *race, struct ac_buf *buf) {
               ac_json_set(o, "work", text(race->work)) &&
               ac_json_set(o, "items", json_integer((json_int_t)race->items)) &&
               ac_json_set(o, "contenders", contenders_of(race)) && ac_json_set(o, "winner", text(winner)) &&
-              ac_json_set(o, "reason", text(race->reason));
+              ac_json_set(o, "reason", text(race->reason)) && ac_json_set(o, "note", text(race->note)) &&
+              ac_json_set(o, "advice", text(race->advice));
     return ac_json_write(o, ok, buf);
 }

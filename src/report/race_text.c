@@ -185,9 +185,12 @@ int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *
         put_strips(race, style, buf);
     }
     put_left_out(race, buf);
-    if (race->note) {
-        ac_buf_str(buf, "\n  Note: ");
-        ac_put_wrapped(buf, race->note, style->width, 8);
+    for (int i = 0; i < 2; i++) {
+        const char *note = i ? race->note : race->advice;
+        if (note) {
+            ac_buf_str(buf, "\n  Note: ");
+            ac_put_wrapped(buf, note, style->width, 8);
+        }
     }
     ac_buf_str(buf, "\n");
     return buf->err;
@@ -226,8 +229,13 @@ int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
         }
         ac_buf_str(buf, " |\n");
     }
-    if (race->note) {
-        ac_buf_printf(buf, "\nNote: %s\n", race->note);
+    for (int i = 0; i < 2; i++) {
+        const char *note = i ? race->note : race->advice;
+        if (note) {
+            ac_buf_str(buf, "\nNote: ");
+            put_cell(buf, note);
+            ac_buf_str(buf, "\n");
+        }
     }
     return buf->err;
 }

@@ -68,5 +68,6 @@ void ac_race_free(struct ac_race *race) {
     ac_free(race->machine);
     ac_free(race->reason);
     ac_free(race->note);
+    ac_free(race->advice);
     ac_free(race);
 }

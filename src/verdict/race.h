@@ -11,10 +11,11 @@ struct ac_race_code {
     int32_t line;
 };
 
-/* Figures of the work, [from, to) of a whole run, and the slice itself. */
-int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_ns,
-                    const struct ac_race_code *code, struct ac_race_run *ret_run,
-                    struct ac_profile **ret_slice);
+/* Figures of the work, [from, to) of a whole run, and the slice itself. What a module does in threads of its
+ * own while a worker imports it is marked as importing, in both. */
+int ac_race_measure(struct ac_profile *whole, int64_t from_ns, int64_t to_ns, const struct ac_race_code *code,
+                    struct ac_race_run *ret_run, struct ac_profile **ret_slice);
+int ac_race_mark_imports(struct ac_profile *slice); /* race_imports.c */
 /* The run that the contender is told by; it owns them from now on, and frees what it had. */
 void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profile *whole,
                             struct ac_profile *slice, struct ac_diagnosis *diagnosis);

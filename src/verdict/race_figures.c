@@ -23,6 +23,9 @@ enum ac_race_use ac_race_use_of(const struct ac_profile *profile, const struct a
 /* --- one run */
 
 static bool runs_code(const struct ac_profile *p, uint32_t node, const struct ac_race_code *code) {
+    if (p->nodes[node].activity != AC_WORK) {
+        return false; /* it runs for an import, not for the race */
+    }
     for (; node; node = p->nodes[node].parent) {
         const struct ac_func *func = &p->funcs[p->frames[p->nodes[node].frame].func];
         const char *file = ac_profile_text(p, func->file);
@@ -112,9 +115,8 @@ static int by_start(const void *a, const void *b) {
     return (x->from_ns > y->from_ns) - (x->from_ns < y->from_ns);
 }
 
-int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_ns,
-                    const struct ac_race_code *code, struct ac_race_run *ret_run,
-                    struct ac_profile **ret_slice) {
+int ac_race_measure(struct ac_profile *whole, int64_t from_ns, int64_t to_ns, const struct ac_race_code *code,
+                    struct ac_race_run *ret_run, struct ac_profile **ret_slice) {
     struct ac_profile *slice = NULL;
     from_ns = ac_min(ac_max(from_ns, 0), whole->wall_ns - 1);
     to_ns = ac_min(ac_max(to_ns, from_ns + 1), whole->wall_ns);
@@ -123,6 +125,11 @@ int ac_race_measure(const struct ac_profile *whole, int64_t from_ns, int64_t to_
         return err;
     }
     qsort(slice->segments, slice->segment_count, sizeof(*slice->segments), by_start);
+    err = ac_race_mark_imports(slice);
+    if (err) {
+        ac_slice_free(slice);
+        return err;
+    }
     *ret_run = (struct ac_race_run){.wall_s = (double)(to_ns - from_ns) / 1e9,
                                     .cpu_s = (double)slice->cpu_ns / 1e9,
                                     .cores_used = ac_profile_cores_used(slice),
