@@ -20,7 +20,7 @@ static void tell(const struct ac_profile *profile) {
         ac_report_json(profile, diagnosis, &buf);
         ac_report_pftrace(profile, diagnosis, &buf);
         const struct ac_run run = {"run", profile, diagnosis};
-        ac_compare_text((struct ac_run[]){run, run}, &buf);
+        ac_compare_text((struct ac_run[]){run, run}, &style, &buf);
         ac_compare_json((struct ac_run[]){run, run}, &buf);
     }
     ac_report_gecko(profile, &buf);

@@ -60,12 +60,14 @@ def test_json(allcores: str, recordings: Path) -> None:
     assert changes == sorted(changes, reverse=True)
 
 
-def test_text(allcores: str, recordings: Path) -> None:
+def test_text(allcores: str, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     done = show(allcores, recordings, "threads.allcores", "processes.allcores")
     assert (done.returncode, done.stdout) == (0, "")
     for name in ("threads", "processes"):
         assert report(allcores, recordings, name)["verdict"]["id"] in done.stderr
     assert "different programs" in done.stderr and "gil wait" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 80  # also of a sentence and its notes
 
 
 def test_a_run_beside_itself(allcores: str, recordings: Path) -> None:
@@ -79,7 +81,7 @@ def test_a_run_beside_itself(allcores: str, recordings: Path) -> None:
 def test_what_cannot_be_compared(allcores: str, recordings: Path) -> None:
     for args, words in (
         (["threads.allcores", "gone.allcores"], "gone.allcores: no such file"),
-        (["threads.allcores", "processes.allcores", "-o", "x.folded"], "text or as .json"),
+        (["threads.allcores", "processes.allcores", "-o", "x.folded"], "as text, as .html or as .json"),
         (["threads.allcores"] * 3, "two to compare"),
     ):
         done = show(allcores, recordings, *args)

@@ -190,6 +190,31 @@ def test_several_runs(tmp_path: Path) -> None:
     assert "it hung" in seen["without_script"]
 
 
+def test_two_recordings(allcores: str, recording: Path, tmp_path: Path) -> None:
+    """Side by side: what changed first, then a tab for each."""
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    after = record(allcores, tmp_path, *Runner(allcores, tmp_path).program(here, "busy_processes", 1, 2))
+    command = [allcores, "show", "-q", str(recording), str(after), "-o", "change.html", "-o", "change.json"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    change = json.loads((tmp_path / "change.json").read_text())
+    seen = browse(tmp_path / "change.html")
+    assert seen["messages"] == []
+    assert seen["requests"] == []
+    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["narrow_overflow"] <= 0
+    assert seen["tabs"] == len(seen["clocks"]) == 2
+    assert seen["tab"][1:] == [1, "After"]
+    assert seen["tab_key"] == "Before"
+    told = seen["without_script"]
+    for side in ("before", "after"):
+        assert f"{change[side]['wall_s']:.2f} s" in told
+        assert f"{change[side]['states_s']['gil_wait']:.2f} s" in told
+        assert change[side]["verdict"]["sentence"] in told
+    assert all(note["text"] in told for note in change["notes"])
+    assert told.index("Change") < told.index("run.allcores")
+    assert str(tmp_path) not in (tmp_path / "change.html").read_text()
+
+
 def test_race(allcores: str, tmp_path: Path) -> None:
     """A real race as a page: a tab for each contender, their clocks running on one axis."""
     (tmp_path / "app.py").write_text(

@@ -27,20 +27,28 @@ static int read_recording(const char *path, struct ac_profile **ret) {
 
 /* --- two recordings */
 
+static bool is_page(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot && strcmp(dot, ".html") == 0;
+}
+
 static int check_compared(const struct ac_settings *settings) {
     for (size_t i = 0; i < settings->output_count; i++) {
         const char *path = settings->outputs[i];
         const char *dot = strrchr(path, '.');
-        if (!dot || strcmp(dot, ".json") != 0 || strstr(path, ".gecko.json") ||
-            strstr(path, ".speedscope.json")) {
-            return ac_fail("-o %s: two recordings are compared as text or as .json", path);
+        bool json = dot && strcmp(dot, ".json") == 0 && !strstr(path, ".gecko.json") &&
+                    !strstr(path, ".speedscope.json");
+        if (!json && !is_page(path)) {
+            return ac_fail("-o %s: two recordings are compared as text, as .html or as .json", path);
         }
     }
     return ac_outputs_check(settings) ? AC_EXIT_ERROR : 0;
 }
 
 static int write_compared(const struct ac_settings *settings, const struct ac_run runs[2]) {
+    const struct ac_html_options options = {settings->with_args, settings->full_paths};
     struct ac_buf json = {0};
+    struct ac_buf page = {0};
     int err = ac_compare_json(runs, &json);
     int code = err ? ac_fail("cannot compare: %s", strerror(-err)) : 0;
     if (!err && settings->json) {
@@ -48,9 +56,12 @@ static int write_compared(const struct ac_settings *settings, const struct ac_ru
         code = err ? ac_fail("the JSON could not be written to stdout: %s", strerror(-err)) : code;
     }
     for (size_t i = 0; code == 0 && i < settings->output_count; i++) {
-        err = ac_file_write(settings->outputs[i], json.data, json.len);
+        struct ac_buf *buf = is_page(settings->outputs[i]) ? &page : &json;
+        err = buf == &page && !page.len ? ac_compare_html(runs, &options, &page) : 0;
+        err = err ? err : ac_file_write(settings->outputs[i], buf->data, buf->len);
         code = err ? ac_fail("-o %s: not written: %s", settings->outputs[i], strerror(-err)) : 0;
     }
+    ac_buf_free(&page);
     ac_buf_free(&json);
     return code;
 }
@@ -59,7 +70,8 @@ static int tell_compared(const struct ac_settings *settings, const struct ac_run
     struct ac_buf text = {0};
     int code = 0;
     if (!settings->json && !settings->quiet) {
-        int err = ac_compare_text(runs, &text);
+        struct ac_text_style style = ac_terminal_style(STDERR_FILENO);
+        int err = ac_compare_text(runs, &style, &text);
         code = err ? ac_fail("cannot compare: %s", strerror(-err)) : 0;
         code = !err && ac_print(STDERR_FILENO, &text) ? AC_EXIT_ERROR : code;
         ac_buf_free(&text);
@@ -124,7 +136,7 @@ const struct ac_command ac_cmd_show = {
              "       allcores show [options] BEFORE.allcores AFTER.allcores",
     .details = "  allcores show run.allcores\n"
                "  allcores show run.allcores -q -o run.speedscope.json\n"
-               "  allcores show before.allcores after.allcores -o change.json\n",
+               "  allcores show before.allcores after.allcores -o change.html -o change.json\n",
     .options = AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_QUIET) | AC_TAKES(AC_OPT_JSON) |
                AC_TAKES(AC_OPT_FIX) | AC_TAKES(AC_OPT_WITH_ARGS) | AC_TAKES(AC_OPT_FULL_PATHS),
     .run = run,

@@ -1,6 +1,7 @@
-/* compare.c - two runs side by side: what changed, as text and as JSON. Pure: two profiles and what they were
- * diagnosed as go in. docs/compare.schema.json describes the JSON. */
+/* compare.c - two runs side by side: what changed, as text, as JSON and as a page. Pure: two profiles and
+ * what they were diagnosed as go in. docs/compare.schema.json describes the JSON. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #define MAX_FUNCTIONS 50   /* in JSON */
 #define MAX_TOLD      6    /* in text */
 #define MAX_NOTES     8
+#define MAX_ROWS      40 /* of the page's table */
+#define COLUMNS       4
 
 /* --- notes: why not to take a difference at its word */
 
@@ -131,17 +134,20 @@ static int rows_new(const struct ac_run runs[2], struct rows *rows) {
 
 /* --- text */
 
-static void put_safe(struct ac_buf *buf, const char *text) {
-    ac_buf_escaped(buf, text, strlen(text));
+static void put_sentence(const struct ac_run *run, struct ac_buf *buf) {
+    const struct ac_verdict *v = &run->diagnosis->main;
+    ac_buf_printf(buf, "%s (%s, %s)", v->sentence, v->id, ac_confidence_names[v->confidence]);
 }
 
-static void put_verdict(const struct ac_run *run, const char *label, struct ac_buf *buf) {
-    const struct ac_verdict *v = &run->diagnosis->main;
+static void put_verdict(const struct ac_run *run, const char *label, int width, struct ac_buf *buf) {
+    struct ac_buf sentence = {0};
+    put_sentence(run, &sentence);
     ac_buf_printf(buf, "  %-7s ", label);
-    put_safe(buf, run->name);
-    ac_buf_str(buf, "\n          ");
-    put_safe(buf, v->sentence);
-    ac_buf_printf(buf, " (%s, %s)\n", v->id, ac_confidence_names[v->confidence]);
+    ac_put_wrapped(buf, run->name, width, 10);
+    ac_buf_repeat(buf, " ", 10);
+    ac_put_wrapped(buf, ac_buf_text(&sentence), width, 10);
+    buf->err = buf->err ? buf->err : sentence.err;
+    ac_buf_free(&sentence);
 }
 
 static void put_headline(const struct ac_run runs[2], struct ac_buf *buf) {
@@ -150,13 +156,13 @@ static void put_headline(const struct ac_run runs[2], struct ac_buf *buf) {
     double ratio = ratio_of(before, after);
     bool launched = runs[0].profile->launched && runs[1].profile->launched;
     if (!launched || !same_program(runs) || ratio <= 0) {
-        ac_buf_str(buf, "\n  Two runs side by side");
+        ac_buf_str(buf, "Two runs side by side");
     } else if (ratio > 1 - NOISE && ratio < 1 + NOISE) {
-        ac_buf_str(buf, "\n  As fast as before");
+        ac_buf_str(buf, "As fast as before");
     } else {
-        ac_buf_printf(buf, "\n  %.2f times as fast", ratio);
+        ac_buf_printf(buf, "%.2f times as fast", ratio);
     }
-    ac_buf_printf(buf, ": %.2f s before, %.2f s after\n\n", before, after);
+    ac_buf_printf(buf, ": %.2f s before, %.2f s after", before, after);
 }
 
 static void put_figure(struct ac_buf *buf, const char *label, double before, double after, const char *unit) {
@@ -187,7 +193,7 @@ static void put_figures(const struct ac_run runs[2], struct ac_buf *buf) {
     }
 }
 
-static void put_functions(const struct rows *rows, struct ac_buf *buf) {
+static void put_functions(const struct rows *rows, int width, struct ac_buf *buf) {
     for (size_t i = 0; i < rows->count && i < MAX_TOLD; i++) {
         const struct row *row = &rows->items[i];
         if (change_of(row) < AC_NS_PER_S / 20) {
@@ -196,31 +202,136 @@ static void put_functions(const struct rows *rows, struct ac_buf *buf) {
         ac_buf_str(buf, i ? "" : "\n  Functions whose thread-seconds changed most\n");
         ac_buf_printf(buf, "  %-12s %9.2f s     %9.2f s      ", ac_state_words[row->state],
                       (double)row->ns[0] / 1e9, (double)row->ns[1] / 1e9);
-        put_safe(buf, row->function);
+        size_t taken = 48 + ac_put_cut(buf, row->function, (size_t)ac_max(width - 48, 10));
         ac_buf_str(buf, "  ");
-        put_safe(buf, row->file);
+        ac_put_cut(buf, row->file, (size_t)ac_max(width - 2 - (int)taken, 0));
         ac_buf_str(buf, "\n");
     }
 }
 
-int ac_compare_text(const struct ac_run runs[2], struct ac_buf *buf) {
+int ac_compare_text(const struct ac_run runs[2], const struct ac_text_style *style, struct ac_buf *buf) {
     struct note notes[MAX_NOTES];
     struct rows rows = {0};
     int err = rows_new(runs, &rows);
     if (!err) {
+        ac_buf_str(buf, "\n  ");
         put_headline(runs, buf);
-        put_verdict(&runs[0], "before", buf);
-        put_verdict(&runs[1], "after", buf);
+        ac_buf_str(buf, "\n\n");
+        put_verdict(&runs[0], "before", style->width, buf);
+        put_verdict(&runs[1], "after", style->width, buf);
         put_figures(runs, buf);
-        put_functions(&rows, buf);
+        put_functions(&rows, style->width, buf);
         size_t count = notes_of(runs, notes);
         for (size_t i = 0; i < count; i++) {
-            ac_buf_printf(buf, "%s  Note: %s\n", i ? "" : "\n", notes[i].text);
+            ac_buf_str(buf, i ? "  Note: " : "\n  Note: ");
+            ac_put_wrapped(buf, notes[i].text, style->width, 8);
         }
         ac_buf_str(buf, "\n");
     }
     rows_free(&rows);
     return err ? err : buf->err;
+}
+
+/* --- the page: what changed as a table, then both runs on one time axis */
+
+struct table {
+    const char *cells[MAX_ROWS * COLUMNS];
+    char figures[MAX_ROWS][COLUMNS - 1][24];
+    char labels[MAX_ROWS][160];
+    size_t count;
+};
+
+static void add_row(struct table *table, const char *label, double before, double after, const char *unit) {
+    size_t at = table->count;
+    if (at == MAX_ROWS) {
+        return;
+    }
+    const char **cells = &table->cells[at * COLUMNS];
+    ac_copy(table->labels[at], sizeof(table->labels[at]), label);
+    snprintf(table->figures[at][0], sizeof(table->figures[at][0]), "%.2f%s", before, unit);
+    snprintf(table->figures[at][1], sizeof(table->figures[at][1]), "%.2f%s", after, unit);
+    snprintf(table->figures[at][2], sizeof(table->figures[at][2]), "%+.2f%s", after - before, unit);
+    cells[0] = table->labels[at];
+    for (int i = 0; i < COLUMNS - 1; i++) {
+        cells[i + 1] = table->figures[at][i];
+    }
+    table->count++;
+}
+
+static void fill_table(const struct ac_run runs[2], const struct rows *rows, struct table *table) {
+    const struct ac_evidence *a = runs[0].diagnosis->evidence;
+    const struct ac_evidence *b = runs[1].diagnosis->evidence;
+    int64_t ns[2][AC_STATE_COUNT];
+    char label[160];
+    ac_profile_states(runs[0].profile, ns[0]);
+    ac_profile_states(runs[1].profile, ns[1]);
+    add_row(table, "Wall time", a->wall_s, b->wall_s, " s");
+    add_row(table, "CPU time", a->cpu_s, b->cpu_s, " s");
+    add_row(table, "Cores used", a->used, b->used, "");
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        if (ac_max(ns[0][s], ns[1][s]) >= AC_NS_PER_S / 20) {
+            snprintf(label, sizeof(label), "All threads: %s", ac_state_words[s]);
+            add_row(table, label, (double)ns[0][s] / 1e9, (double)ns[1][s] / 1e9, " s");
+        }
+    }
+    for (size_t i = 0; i < rows->count && change_of(&rows->items[i]) >= AC_NS_PER_S / 20; i++) {
+        const struct row *row = &rows->items[i];
+        snprintf(label, sizeof(label), "%.60s (%.60s): %s", row->function, row->file,
+                 ac_state_words[row->state]);
+        add_row(table, label, (double)row->ns[0] / 1e9, (double)row->ns[1] / 1e9, " s");
+    }
+}
+
+static void put_evidence(const struct ac_run runs[2], struct ac_buf *buf) {
+    struct note notes[MAX_NOTES];
+    size_t count = notes_of(runs, notes);
+    ac_buf_str(buf, "Before: ");
+    put_sentence(&runs[0], buf);
+    ac_buf_str(buf, ". After: ");
+    put_sentence(&runs[1], buf);
+    ac_buf_str(buf, ".");
+    for (size_t i = 0; i < count; i++) {
+        ac_buf_printf(buf, " Note: %s.", notes[i].text);
+    }
+}
+
+int ac_compare_html(const struct ac_run runs[2], const struct ac_html_options *options, struct ac_buf *buf) {
+    static const char *const columns[COLUMNS] = {"What", "Before", "After", "Change"};
+    static const char *const names[2] = {"Before", "After"};
+    struct rows rows = {0};
+    struct ac_buf headline = {0};
+    struct ac_buf evidence = {0};
+    struct ac_html_run told[2];
+    struct table *table = ac_calloc(1, sizeof(*table));
+    int err = table ? rows_new(runs, &rows) : -ENOMEM;
+    for (int i = 0; i < 2; i++) {
+        told[i] = (struct ac_html_run){
+            .name = names[i],
+            .note = options->full_paths ? runs[i].name : ac_base_name(runs[i].name),
+            .profile = runs[i].profile,
+            .diagnosis = runs[i].diagnosis,
+        };
+    }
+    if (!err) {
+        fill_table(runs, &rows, table);
+        put_headline(runs, &headline);
+        put_evidence(runs, &evidence);
+        const struct ac_html_head head = {.title = "before and after",
+                                          .headline = headline.data,
+                                          .evidence = evidence.data,
+                                          .columns = columns,
+                                          .column_count = COLUMNS,
+                                          .cells = table->cells,
+                                          .row_count = table->count,
+                                          .shown = 1};
+        err = headline.err ? headline.err : evidence.err;
+        err = err ? err : ac_report_html_runs(&head, told, 2, options, buf);
+    }
+    ac_buf_free(&evidence);
+    ac_buf_free(&headline);
+    rows_free(&rows);
+    ac_free(table);
+    return err;
 }
 
 /* --- JSON */

@@ -69,7 +69,8 @@ struct ac_run {
     const struct ac_profile *profile;
     const struct ac_diagnosis *diagnosis;
 };
-int ac_compare_text(const struct ac_run runs[2], struct ac_buf *buf);
+int ac_compare_text(const struct ac_run runs[2], const struct ac_text_style *style, struct ac_buf *buf);
+int ac_compare_html(const struct ac_run runs[2], const struct ac_html_options *options, struct ac_buf *buf);
 int ac_compare_json(const struct ac_run runs[2], struct ac_buf *buf);
 
 /* .allcores: magic, version, zlib-compressed tables. Reading checks every length and index

@@ -36,7 +36,13 @@ static int write_trace(const struct ac_run *run, struct ac_buf *buf) {
 }
 
 static int write_text(const struct ac_run *run, struct ac_buf *buf) {
-    return ac_compare_text((struct ac_run[]){*run, *run}, buf);
+    const struct ac_text_style style = {.width = 80};
+    return ac_compare_text((struct ac_run[]){*run, *run}, &style, buf);
+}
+
+static int write_page(const struct ac_run *run, struct ac_buf *buf) {
+    const struct ac_html_options options = {0};
+    return ac_compare_html((struct ac_run[]){*run, *run}, &options, buf);
 }
 
 static int write_json(const struct ac_run *run, struct ac_buf *buf) {
@@ -45,7 +51,7 @@ static int write_json(const struct ac_run *run, struct ac_buf *buf) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    static const writer writers[] = {write_trace, write_text, write_json};
+    static const writer writers[] = {write_trace, write_text, write_json, write_page};
     struct ac_profile *profile = NULL;
     struct ac_run run = {.name = "run"};
     run.diagnosis = diagnosed(3, 1, &profile);
