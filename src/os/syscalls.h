@@ -36,6 +36,7 @@ struct ac_sys {
     int (*pipe2)(int fds[2], int flags);
     int (*dup2)(int from, int to);
     pid_t (*fork)(void);
+    int (*setpgid)(pid_t pid, pid_t group);
     int (*execvp)(const char *file, char *const argv[]);
     pid_t (*wait4)(pid_t pid, int *status, int options, struct rusage *ret);
     int (*kill)(pid_t pid, int signal);

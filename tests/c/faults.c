@@ -84,6 +84,7 @@ FAULTY(int, prctl, (int option, unsigned long arg), (option, arg), -1)
 FAULTY(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set), -1)
 FAULTY(int, dup2, (int from, int to), (from, to), -1)
 FAULTY(pid_t, fork, (void), (), -1)
+FAULTY(int, setpgid, (pid_t pid, pid_t group), (pid, group), -1)
 FAULTY(long, futex_waitv, (void *waits, unsigned count, const struct timespec *until), (waits, count, until),
        -1)
 
@@ -124,6 +125,7 @@ static void install(void) {
     ac_sys.fsync = faulty_fsync;
     ac_sys.pipe2 = faulty_pipe2;
     ac_sys.fork = faulty_fork;
+    ac_sys.setpgid = faulty_setpgid;
     ac_sys.process_vm_readv = faulty_process_vm_readv;
     ac_sys.perf_event_open = faulty_perf_event_open;
     ac_sys.ioctl = faulty_ioctl;

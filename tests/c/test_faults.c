@@ -208,6 +208,45 @@ static int use_ask(void) {
     return err;
 }
 
+/* As the race starts its contenders: other streams, a process group of its own. */
+static int run_placed(void) {
+    struct ac_child child = {.pid = -7};
+    const struct ac_child_place place = {STDIN_FILENO, STDERR_FILENO};
+    int status = 0;
+    int err = ac_child_start_at((char *[]){"true", NULL}, &place, &child);
+    if (err) {
+        assert_int_equal(child.pid, -7);
+        return err;
+    }
+    err = ac_child_release(&child);
+    if (err == 0) {
+        assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
+    }
+    return err ? err : status ? -ECHILD : 0;
+}
+
+/* What fails in the child before its exec is the launcher's error: it runs in its place or not at all. */
+static void placed_child_faults(void **state) {
+    (void)state;
+    each_in_turn(run_placed, false);
+    ac_sys_fail_children_at(0, 0);
+    assert_int_equal(run_placed(), 0);
+    unsigned long calls = ac_sys_calls();
+    assert_true(calls >= 6); /* two closes, dup2 thrice, setpgid, prctl, the pipe */
+    int fds = entries_of("/proc/self/fd");
+    int failures = 0;
+    for (unsigned long n = 1; n <= calls; n++) {
+        ac_sys_fail_children_at(n, EPERM);
+        int err = run_placed();
+        ac_sys_calls();
+        assert_true(err == 0 || err == -EPERM || err == -ECHILD);
+        failures += err == -EPERM;
+        assert_int_equal(entries_of("/proc/self/fd"), fds);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    }
+    assert_true(failures >= 5); /* dup2, setpgid, prctl */
+}
+
 static void count_event(const struct ac_ring_event *event, void *arg) {
     (void)event;
     ++*(int *)arg;
@@ -316,6 +355,7 @@ int main(void) {
         cmocka_unit_test(file_read_faults), cmocka_unit_test(rewrite_faults),
         cmocka_unit_test(new_file_faults),  cmocka_unit_test(cpus_faults),
         cmocka_unit_test(sched_faults),     cmocka_unit_test(child_faults),
+        cmocka_unit_test(placed_child_faults),
         cmocka_unit_test(ask_faults),       cmocka_unit_test(asked_child_faults),
         cmocka_unit_test(ring_faults),
     };

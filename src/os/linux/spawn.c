@@ -39,22 +39,28 @@ void ac__child_restore_signals(void) {
     }
 }
 
+_Noreturn static void give_up(int err) {
+    int error = errno;
+    ssize_t put = ac_sys.write(err, &error, sizeof(error));
+    (void)put;
+    _exit(127);
+}
+
 /* Its streams, its own process group, and death with us. */
-static void take_place(const struct ac_child_place *place) {
+static bool take_place(const struct ac_child_place *place) {
     for (int fd = 0; fd < 3; fd++) {
         if (ac_sys.dup2(fd ? place->out_fd : place->in_fd, fd) < 0) {
-            _exit(127);
+            return false;
         }
     }
-    setpgid(0, 0);
-    ac_sys.prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return ac_sys.setpgid(0, 0) == 0 && ac_sys.prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }
 
 _Noreturn static void run_child(char *const argv[], const struct ac_child_place *place, int go, int err) {
     char byte;
     ssize_t got;
-    if (place) {
-        take_place(place);
+    if (place && !take_place(place)) {
+        give_up(err);
     }
     ac__child_restore_signals();
     do {
@@ -62,9 +68,7 @@ _Noreturn static void run_child(char *const argv[], const struct ac_child_place 
     } while (got < 0 && errno == EINTR);
     if (got == 1) { /* else: abandoned */
         ac_sys.execvp(argv[0], argv);
-        int error = errno;
-        ssize_t put = ac_sys.write(err, &error, sizeof(error));
-        (void)put;
+        give_up(err);
     }
     _exit(127);
 }

@@ -75,6 +75,7 @@ struct ac_sys ac_sys = {
     .pipe2 = pipe2,
     .dup2 = dup2,
     .fork = fork,
+    .setpgid = setpgid,
     .execvp = execvp,
     .wait4 = wait4,
     .kill = kill,
