@@ -19,7 +19,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import Row
 
-NAMES = ["accuracy", "cost", "slowdown", "ticks", "stacks", "totals", "latency", "pool", "map", "page"]
+NAMES = [
+    "accuracy",
+    "cost",
+    "slowdown",
+    "ticks",
+    "stacks",
+    "totals",
+    "latency",
+    "pool",
+    "map",
+    "race",
+    "page",
+]
 
 
 def show(row: Row) -> None:

@@ -134,6 +134,19 @@ def test_built_in(race: Race) -> None:
     assert found["sequential"]["pickling_s"] == 0
 
 
+def test_installed_peers(race: Race) -> None:
+    """joblib and loky, which tests/requirements.txt installs beside the command, race too."""
+    found = race.json("app.py:square", "-n", "5")
+    for name in ("joblib.Parallel", "loky.ProcessPoolExecutor"):
+        assert found[name]["error"] is None
+        assert found[name]["agrees"] is True
+        assert found[name]["workers"] == found["ProcessPoolExecutor"]["workers"]
+        assert "took turns" not in found[name]["reason"]
+    found = race.json("app.py:fails", "-n", "5", code=1)
+    for name in ("joblib.Parallel", "loky.ProcessPoolExecutor"):
+        assert "ValueError: three is odd" in found[name]["error"]
+
+
 def test_what_map_picked(race: Race) -> None:
     """Its reason says what it chose, and its workers are those that it had."""
     (race.directory / "app.py").write_text(

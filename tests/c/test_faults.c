@@ -350,14 +350,13 @@ static int remove_dir(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(task_faults),      cmocka_unit_test(process_faults),
-        cmocka_unit_test(maps_faults),      cmocka_unit_test(memory_faults),
-        cmocka_unit_test(file_read_faults), cmocka_unit_test(rewrite_faults),
-        cmocka_unit_test(new_file_faults),  cmocka_unit_test(cpus_faults),
-        cmocka_unit_test(sched_faults),     cmocka_unit_test(child_faults),
-        cmocka_unit_test(placed_child_faults),
-        cmocka_unit_test(ask_faults),       cmocka_unit_test(asked_child_faults),
-        cmocka_unit_test(ring_faults),
+        cmocka_unit_test(task_faults),         cmocka_unit_test(process_faults),
+        cmocka_unit_test(maps_faults),         cmocka_unit_test(memory_faults),
+        cmocka_unit_test(file_read_faults),    cmocka_unit_test(rewrite_faults),
+        cmocka_unit_test(new_file_faults),     cmocka_unit_test(cpus_faults),
+        cmocka_unit_test(sched_faults),        cmocka_unit_test(child_faults),
+        cmocka_unit_test(placed_child_faults), cmocka_unit_test(ask_faults),
+        cmocka_unit_test(asked_child_faults),  cmocka_unit_test(ring_faults),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
