@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,20 @@ def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
     done = package.run("-m", "unittest", "-v", file, timeout=300, PYTHONPATH=f"{package.path}:{path}")
     ran = re.search(r"Ran (\d+) tests", done.stderr)
     assert done.returncode == 0 and ran and int(ran[1]) >= 3, done.stdout + done.stderr
+
+
+def test_effects_on_numpy() -> None:
+    """In the tests' own environment, which has numpy and threadpoolctl."""
+    cases = (
+        "test_each_gives_the_loops_answer_and_leaves_its_state",
+        "test_blas_has_one_thread_while_threads_compute",
+    )
+    more = {"PYTHONPATH": str(TESTS / "pool"), "ALLCORES_CASES": "numpy_"}
+    done = subprocess.run(
+        [sys.executable, "-m", "unittest", *(f"test_effects.Effects.{case}" for case in cases)],
+        env={**os.environ, **more}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Ran 2 tests" in done.stderr and "skipped" not in done.stderr, done.stderr
 
 
 @pytest.mark.long

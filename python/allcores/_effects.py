@@ -19,6 +19,7 @@ import os
 import pickle
 import sys
 import threading
+import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -360,6 +361,8 @@ class Effects:
         if isinstance(thing, threading.local):
             self.opaque = self.opaque or f"{words} (threading.local)"
             self.state.append((words, Probe(lambda: dict(thing.__dict__))))
+        elif isinstance(thing, weakref.ref):
+            self._any(thing(), words)
         elif isinstance(thing, ContextVar):
             self.bound = self.bound or f"the context variable {words}"
         elif kind.__name__ == "_lru_cache_wrapper":

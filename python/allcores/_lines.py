@@ -68,7 +68,9 @@ def _lend(line: Any, key: _Key) -> Any:
 def _take_back(line: Any, key: _Key, pool: Any, busy: bool) -> None:
     """The line needs it no more. busy: calls that cannot be called off still run in it."""
     with _lock:
-        _users.get(key, set()).discard(line)
+        if line not in _users.get(key, ()):  # a fork's parent's: its threads are not here
+            return
+        _users[key].discard(line)
         _used[key] = time.monotonic()
         if key[0] == "processes" or not busy:
             if key[0] != "processes":
@@ -93,7 +95,11 @@ def _make(kind: str, workers: int) -> Any:
 
 
 def processes_cold() -> bool:
-    return not _shared
+    """Whether all has to be started for processes: there are none of ours, or not with today's surroundings."""
+    with _lock:
+        pools = list(_shared.items())
+    now = ambient() if pools else None
+    return not any(not pool._broken and _surroundings.get(key) == now for key, pool in pools)
 
 
 def _begin_keeping() -> None:

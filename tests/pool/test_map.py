@@ -417,6 +417,49 @@ if __name__ == "__main__":
     assert list(allcores.map(spin, range(2000), backend="processes")) == expected
 """)
 
+    def test_processes_of_another_directory_are_not_taken_for_warm(self) -> None:
+        self.run_script("""
+import allcores, os, sys, time
+def work(x):
+    for _ in range(1000): x = (x * 3 + 1) % 1009
+    return x
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+def moves():
+    list(allcores.map(work, range(1000)))  # some 60 ms: too little to start processes for
+    return "processes" in str(allcores.explain()["moves"])
+if __name__ == "__main__":
+    began = time.perf_counter()
+    list(map(work, range(1000)))
+    short = time.perf_counter() - began < 0.15
+    list(allcores.map(work, range(50), backend="processes"))
+    if HAS_GIL and len(os.sched_getaffinity(0)) > 1 and short:
+        assert any(moves() for _ in range(10)), allcores.explain()
+        os.chdir("/")
+        assert not moves(), allcores.explain()
+""")
+
+    def test_a_fork_while_threads_have_items(self) -> None:
+        self.run_script("""
+import allcores, os, sys, time, warnings
+warnings.simplefilter("ignore")
+def wait(x):
+    time.sleep(0.002)
+    return x
+if __name__ == "__main__":
+    results = allcores.map(wait, range(60), backend="threads", max_workers=4)
+    got = [next(results) for _ in range(20)]
+    time.sleep(0.1)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            del results
+            ok = list(allcores.map(wait, range(60), backend="threads", max_workers=4)) == list(range(60))
+        finally:
+            os._exit(0 if ok else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert got + list(results) == list(range(60))
+""")
+
     def test_a_worker_that_dies_fails_its_item_and_not_the_next_map(self) -> None:
         self.run_script("""
 import allcores, os
