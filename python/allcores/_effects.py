@@ -26,6 +26,7 @@ from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
     FunctionType,
+    MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
     MethodWrapperType,
@@ -392,7 +393,7 @@ class Effects:
             length = len(self.state)
             self._any(kind, words)
             self.state.append((words, thing))
-            for name, value in list(thing.__dict__.items()):
+            for name, value in [*thing.__dict__.items(), *_slots(thing)]:
                 self._any(value, f"{words}.{name}")
             if self.opaque is not None and _is_library_module(module_of(kind)):
                 del self.state[length:]  # it takes care of its own parts, as what has a lock does
@@ -557,6 +558,18 @@ def _frozen(thing: Any) -> Any:
         return None
 
 
+def _slots(thing: Any) -> list[tuple[str, Any]]:
+    """What an object has beside its __dict__."""
+    found = []
+    for base in type(thing).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            member = vars(base).get(name)
+            if isinstance(member, MemberDescriptorType) and hasattr(thing, name):
+                found.append((name, member.__get__(thing)))
+    return found
+
+
 def _shallow(thing: Any) -> Any:
     """What the object holds, itself kept alive so that identities stay unique."""
     if isinstance(thing, dict):
@@ -582,7 +595,11 @@ class State:
             return None, thing.read()
         shallow = _shallow(thing)
         if shallow is None and hasattr(thing, "__dict__") and not _in_c(type(thing)):
-            shallow = _shallow(thing.__dict__)
+            shallow = [
+                *thing.__dict__.keys(),
+                *thing.__dict__.values(),
+                *(value for _, value in _slots(thing)),
+            ]
         return shallow, None if shallow is not None else _frozen(thing)
 
     def changed(self) -> str | None:

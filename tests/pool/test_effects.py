@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import unittest
 import warnings
@@ -128,10 +129,12 @@ if __name__ == "__main__":
 
     def test_calls_in_threads_that_begin_to_change_what_they_share_come_back(self) -> None:
         rows: list[int] = []
-        names = ["count", "append"]
+        names, lock = ["count", "append"], threading.Lock()  # which keeps them in this process
 
         def hidden(x: int) -> int:
             time.sleep(0.004)
+            with lock:
+                pass
             if x >= 150:
                 getattr(rows, names[-1])(x)  # what the code does not tell
             return x
