@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TESTS
@@ -17,8 +20,20 @@ from interpreters import TEMPORARY, Interpreter
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
 
-@pytest.mark.parametrize("python", supported(), ids=lambda one: f"py{one.name}")
-@pytest.mark.parametrize("file", FILES)
+SLOW = ("test_auto_executor", "test_effects")  # on the versions between the oldest and the newest: long
+
+
+def runs() -> Iterator[Any]:
+    """Each file on each interpreter."""
+    pythons = supported()
+    for file, python in itertools.product(FILES, pythons):
+        inner = file in SLOW and python not in (pythons[0], pythons[-1]) and not python.free_threaded
+        yield pytest.param(
+            python, file, id=f"{file}-py{python.name}", marks=[pytest.mark.long] if inner else []
+        )
+
+
+@pytest.mark.parametrize(("python", "file"), runs())
 def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
     package = package_for(python)
     where = Path(python.root) / "tmp" / TEMPORARY / tmp_path.name if python.root else tmp_path
