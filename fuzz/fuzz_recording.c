@@ -40,7 +40,7 @@ static void read_one(const void *file, size_t size) {
     }
 }
 
-/* Two threads of one process, a stack of two frames, a cell, a pair and a segment. */
+/* Two threads of one process, a stack of two frames, a cell, a pair, a segment, and what two CPUs did. */
 static struct ac_profile *small_profile(void) {
     struct ac_profile *p = NULL;
     uint32_t funcs[2], frames[2], node;
@@ -66,6 +66,9 @@ static struct ac_profile *small_profile(void) {
     ac_profile_cell(p, 0, node, AC_PYTHON, AC_KIND_BYTECODE, AC_NS_PER_S);
     ac_profile_pair(p, funcs[0], funcs[1], 1000);
     ac_profile_segment(p, &(struct ac_segment){.to_ns = AC_NS_PER_S, .node = node, .cpu = 1});
+    for (int16_t cpu = 0; cpu < 2; cpu++) {
+        ac_profile_busy(p, &(struct ac_busy){.to_ns = AC_NS_PER_S, .cpu = cpu, .share = 500}, 2);
+    }
     return p;
 }
 
@@ -95,7 +98,7 @@ static void read_edited(const uint8_t *edits, size_t size) {
         for (size_t i = 0; i + 3 <= size; i += 3)
             body[(size_t)(edits[i] | edits[i + 1] << 8) % valid->len] ^= edits[i + 2];
         uint64_t body_size = valid->len;
-        const uint32_t version[2] = {1, 0};
+        const uint32_t version[2] = {3, 0};
         memcpy(file, "allcores", 8);
         memcpy(file + 8, version, 8);
         memcpy(file + 16, &body_size, 8);
