@@ -3,6 +3,9 @@
 A line takes rows from the plan's source as results are asked for, so that what is under way is bounded, and gives
 the results in order. When the work is not what it was when the line was chosen, it takes no more rows, hands out
 what is under way and gives back to the measured loop (`Plan.again`).
+
+A line gives batches of results, as iterators that `_ext.Inline` goes through in C; it throws what comes out of one
+into the generator that gave it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,11 @@ from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from allcores import _cost
+from allcores import _cost, _ext
 from allcores._effects import Effects, State, ambient, digest
 from allcores._plan import delayed_s, here, told
 
 if TYPE_CHECKING:
-    from allcores import _ext
     from allcores._executor import ProcessPoolExecutor
     from allcores._plan import Plan
 
@@ -174,7 +176,7 @@ def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
         return True
 
 
-def _entry(line: Threads | Processes, begun: threading.Lock) -> Iterator[Any]:
+def _entry(line: Threads | Processes, begun: threading.Lock) -> Iterator[Iterator[Any]]:
     """What the loop goes on with: the line, once it has begun."""
     with begun:
         pass
@@ -213,7 +215,7 @@ class _Line:
     def _take_more(self) -> None:
         raise NotImplementedError
 
-    def _each(self) -> Iterator[Any]:
+    def _each(self) -> Iterator[Iterator[Any]]:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -235,8 +237,8 @@ class _Line:
         self.taken += len(rows)
         return rows
 
-    def run(self) -> Iterator[Any]:
-        """The results; behind them those of the loop, if it is given back to."""
+    def run(self) -> Iterator[Iterator[Any]]:
+        """Batches of results; behind them those of the loop, if it is given back to."""
         try:
             yield from self._each()
         finally:
@@ -244,7 +246,11 @@ class _Line:
         if self.failure is not None:
             raise self.failure
         if self.give_back and not self.ended:
-            yield from self.plan.again(self.made)
+            loop = self.plan.again(self.made)
+            try:
+                yield loop
+            finally:
+                loop.close()
 
 
 class _Inside:
@@ -334,7 +340,7 @@ class Threads(_Line):
             if not self.plan.options["ordered"]:
                 return
 
-    def _each(self) -> Iterator[Any]:
+    def _each(self) -> Iterator[Iterator[Any]]:
         looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         while self.window:
             at, future = self._next()
@@ -345,7 +351,7 @@ class Threads(_Line):
                     raise error
                 raise shown from error
             self.made += 1
-            yield future.result()
+            yield iter((future.result(),))
             now = time.perf_counter()
             if now - looked > LOOK_S:
                 self._look(now - looked, time.process_time() - cpu, self.made - seen)
@@ -599,20 +605,20 @@ class Processes(_Line):
         if not self.helps:
             self.item_s = max(1e-7, 0.5 * self.item_s + 0.5 * item_s)
 
-    def _results(self, chunk: _Chunk) -> Iterator[Any]:
-        """The chunk's results; the error, if any, is raised where it belongs."""
+    def _batch(self, chunk: _Chunk) -> Iterator[Iterator[Any]]:
+        """The chunk's results; the error, if any, is raised behind them."""
         if chunk.remote is not None and chunk.whole:
             chunk.results = self._checked(chunk)
         source: Iterator[Any] = chunk.remote if chunk.results is None else iter(chunk.results)
         error: Exception | None = None
         try:
-            stopped = yield from source  # type: ignore[func-returns-value]  # an item runs no Python code
+            yield source
         except Exception as raised:
             error = raised
         made = chunk.remote.handed() if chunk.results is None else len(chunk.results)
         self.made += made
         if made < len(chunk.rows):
-            raise told(chunk.error or error or StopIteration(stopped), chunk.first + made)
+            raise told(chunk.error or error or StopIteration(), chunk.first + made)
 
     def _checked(self, chunk: _Chunk) -> list[Any]:
         try:
@@ -625,11 +631,11 @@ class Processes(_Line):
             chunk.error = error
             return error.__dict__.pop("_allcores_made", [])  # type: ignore[no-any-return]
 
-    def _each(self) -> Iterator[Any]:
+    def _each(self) -> Iterator[Iterator[Any]]:
         while self.window:
             chunk = self._next()
             self._fill()
-            yield from self._results(chunk)
+            yield from self._batch(chunk)
             self._fill()
 
     def _close(self) -> None:
@@ -648,4 +654,6 @@ def forced(plan: Plan, backend: str) -> Iterator[Any]:
     item_s = LONGEST_CHUNK_S / 4
     line = Processes(plan, most, item_s) if backend == "processes" else Threads(plan, most, backend)
     line.begin(0)
-    return line.run()
+    loop = _ext.Inline(plan.fn, iter(()), False, None, False)
+    loop.rest = line.run()
+    return loop

@@ -88,7 +88,7 @@ class Plan:
             self.deadline = time.monotonic() + options["timeout"]
         self.facts = Facts(name=getattr(fn, "__qualname__", type(fn).__qualname__))
 
-    def loop(self) -> Iterator[Any]:
+    def loop(self) -> _ext.Inline:
         """The measured loop over what is left of the source."""
         return _ext.Inline(self.fn, self.source, self.arity != 1, self, self.deadline is not None)
 
@@ -271,7 +271,7 @@ class Plan:
             self.cpu_s.clear()
             self.effects = self.state = None
 
-    def again(self, made: int) -> Iterator[Any]:
+    def again(self, made: int) -> _ext.Inline:
         """The loop that goes on from item `made`, when the work is not what it was."""
         self.offset = made
         for figures in (self.walls, self.cpu_s):

@@ -4,7 +4,8 @@
  * the watcher, sleeps while no loop runs; else it ticks, first after 2 ms. At a tick, unless the items are
  * too small to send anywhere, it looks how often the calling thread holds the GIL (by the probe's reader, on
  * our own memory) and sets `due`: the next item goes through `look`, in Python, which measures it and may
- * set `rest`, the iterator of all that follows. Where
+ * set `rest`: an iterator of batches of results, iterators themselves, which are all that follows. What comes
+ * out of a batch costs no Python code; an error out of it is thrown into `rest` where that gave it. Where
  * the loop is inside one and the same call since the last tick, watch() gives the Inline to the watcher's own
  * Python code, which may set `rest` beside the call that runs (switch_to).
  *
@@ -60,6 +61,7 @@ static struct {
 struct inline_loop {
     PyObject_HEAD PyObject *fn, *source, *look;
     PyObject *rest;    /* NULL: the loop goes on here */
+    PyObject *batch;   /* of rest, that results come from; or NULL */
     PyObject *offered; /* see SWITCHED */
     PyObject *row;     /* borrowed, of the call that runs */
     struct line *line;
@@ -178,12 +180,37 @@ static inline PyObject *counted_call(struct inline_loop *loop, PyObject *row) {
     return result;
 }
 
-static PyObject *from_rest(PyObject *self) {
-    PyObject *rest = Py_NewRef(of(self)->rest);
-    disarm(of(self));
-    PyObject *item = Py_TYPE(rest)->tp_iternext(rest);
+/* The first batch, or the one after the batch that has ended, maybe with an error. 0, or -1: that was all. */
+static int next_batch(struct inline_loop *loop) {
+    PyObject *rest = Py_NewRef(loop->rest), *batch;
+    PyObject *exception = PyErr_Occurred() ? ac__exception_take() : NULL;
+    Py_CLEAR(loop->batch);
+    if (exception) {
+        batch = PyObject_CallMethod(rest, "throw", "O", exception);
+        Py_DECREF(exception);
+    } else
+        batch = Py_TYPE(rest)->tp_iternext(rest);
     Py_DECREF(rest);
-    return item;
+    if (batch && !PyIter_Check(batch)) {
+        PyErr_SetString(PyExc_TypeError, "a batch must be an iterator");
+        Py_CLEAR(batch);
+    }
+    Py_XSETREF(loop->batch, batch);
+    return batch ? 0 : -1;
+}
+
+static PyObject *from_rest(struct inline_loop *loop) {
+    disarm(loop);
+    do {
+        if (!loop->batch)
+            continue;
+        PyObject *batch = Py_NewRef(loop->batch);
+        PyObject *item = Py_TYPE(batch)->tp_iternext(batch);
+        Py_DECREF(batch);
+        if (item)
+            return item;
+    } while (next_batch(loop) == 0);
+    return NULL;
 }
 
 static PyObject *end(struct inline_loop *loop) {
@@ -237,7 +264,7 @@ static __attribute__((noinline)) PyObject *other_next(PyObject *self) {
     if (loop->ended)
         return NULL;
     if (loop->rest)
-        return from_rest(self);
+        return from_rest(loop);
     if (ac_load_relaxed(&loop->line->word) & IN_CALL) {
         PyErr_SetString(PyExc_ValueError, "allcores.map: another thread is in this iterator");
         return NULL;
@@ -296,6 +323,7 @@ static PyObject *inline_switch(PyObject *self, PyObject *args) {
 
 static PyObject *inline_close(PyObject *self, PyObject *Py_UNUSED(none)) {
     end(of(self));
+    Py_CLEAR(of(self)->batch);
     return of(self)->rest ? PyObject_CallMethod(of(self)->rest, "close", NULL) : Py_NewRef(Py_None);
 }
 
@@ -499,6 +527,7 @@ static int inline_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(of(self)->source);
     Py_VISIT(of(self)->look);
     Py_VISIT(of(self)->rest);
+    Py_VISIT(of(self)->batch);
     Py_VISIT(of(self)->offered);
     return 0;
 }
@@ -506,6 +535,7 @@ static int inline_traverse(PyObject *self, visitproc visit, void *arg) {
 static int inline_clear(PyObject *self) {
     end(of(self));
     Py_CLEAR(of(self)->look);
+    Py_CLEAR(of(self)->batch);
     Py_CLEAR(of(self)->rest);
     Py_CLEAR(of(self)->offered);
     return 0;
@@ -528,7 +558,8 @@ PyTypeObject *ac__inline_type_make(PyObject *module) {
         {"timed", inline_timed, METH_O,
          "The function's result for a row, the seconds that it took, the process's CPU seconds meanwhile."},
         {"switch_to", inline_switch, METH_VARARGS,
-         "switch_to(rest, calls): from another thread, what goes on after the call that runs. False: that "
+         "switch_to(rest, calls): from another thread, the batches that go on after the call that runs. "
+         "False: that "
          "call is over."},
         {"close", inline_close, METH_NOARGS, "Stop; what has not begun will not."},
         {"__length_hint__", inline_hint, METH_NOARGS, NULL},
@@ -539,7 +570,7 @@ PyTypeObject *ac__inline_type_make(PyObject *module) {
         {"gil", get_gil, NULL, "(looks at which this thread held the GIL, looks)", NULL},
         {"look", get_look, NULL, "As given.", NULL},
         {"row", get_row, NULL, "The row of the call that runs; NotImplemented where none can be had.", NULL},
-        {"rest", get_rest, set_rest, "The iterator that goes on from here, or None.", NULL},
+        {"rest", get_rest, set_rest, "The iterator of batches that goes on from here, or None.", NULL},
         {"due", NULL, set_due, "Whether the next item goes through `look`.", NULL},
         {NULL, NULL, NULL, NULL, NULL},
     };
