@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
@@ -53,11 +54,12 @@ class _Star:
 
 def _watch() -> None:
     while True:
+        own_s = time.thread_time()
         for loop in _ext.watch():
             plan = loop.look
             try:
                 if plan is not None:
-                    plan.early(loop)
+                    plan.early(loop, time.thread_time() - own_s)
             except Exception:  # never the user's trouble: the loop goes on without
                 plan.facts.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
             del loop, plan

@@ -162,7 +162,7 @@ class _Once(Plan):
     def failed(self, loop: _ext.Inline, error: Exception) -> BaseException:
         return error
 
-    def early(self, loop: _ext.Inline) -> None:
+    def early(self, loop: _ext.Inline, own_s: float) -> None:
         self.meet(self, loop)
 
 

@@ -2,7 +2,8 @@
 
 Of an item are known: wall time t, CPU time c, the time g that it holds the GIL, and p, what pickling takes one way.
 - inline: t
-- n threads: the slowest of t/n, c over the CPUs, and g + dispatch, for one thread at a time holds the GIL;
+- n threads: the slowest of t/n, c and the dispatch on both sides over the CPUs, and g + dispatch, for one thread
+  at a time holds the GIL;
 - processes: n workers and the calling thread share the items so that they end together. A worker's item costs
   t + p, the calling thread's t, and each item that was sent costs the calling thread p.
 The constants are measured by bench/map.py on two cores of 2.x GHz; they matter only where the choice is close.
@@ -52,16 +53,16 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
     asked = plan.options["max_workers"]
     wall = plan.wall
     cpu = min(sum(plan.cpu_s) / len(plan.cpu_s), wall * cpus)
-    if (
-        plan.facts.gil_share is not None
-    ):  # who holds the GIL without a CPU waits for one, and for nothing else
-        cpu = max(cpu, wall * plan.facts.gil_share)
+    cpu = max(cpu, wall * (plan.facts.gil_share or 0.0))  # who has the GIL waits for a CPU at most
     plan.facts.seen_wall, plan.facts.seen_cpu = wall, cpu
     gil = min(wall, cpu, wall * plan.facts.gil_share) if plan.facts.gil_share is not None else min(cpu, wall)
     if not HAS_GIL:
         gil = 0.0
     threads = threads_for(wall, cpu, gil, cpus, asked or MOST_THREADS)
-    plan.facts.costs = {"inline": wall, "threads": max(wall / threads, gil + THREAD_S, cpu / cpus)}
+    plan.facts.costs = {
+        "inline": wall,
+        "threads": max(wall / threads, gil + THREAD_S, (cpu + 2 * THREAD_S) / cpus),
+    }
     # a call that waits leaves its CPU to another
     spare = cpus * wall / max(cpu, wall / 2)
     workers = max(1, min(asked or 2 * cpus, round(spare))) - (asked is None)

@@ -96,6 +96,7 @@ class Tasks:
 class Inline(Iterator[Any]):
     calls: int
     gil: tuple[int, int]
+    asleep: float
     look: Any
     row: Any
     rest: Iterator[Iterator[Any]] | None

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from allcores import _cost, _ext
 from allcores._effects import Effects, State, ambient, digest
-from allcores._plan import delayed_s, here, told
+from allcores._plan import all_delayed_s, delayed_s, here, told
 
 if TYPE_CHECKING:
     from allcores._executor import ProcessPoolExecutor
@@ -281,6 +281,7 @@ class Threads(_Line):
         self.effects = plan.effects
         self.state: State | None = None
         self.cap: _Cap | None = None
+        self.delayed: float | None = None  # at the last look, if the calls seemed to take turns
 
     def begin(self, made: int) -> None:
         self.pool = _lend(self, self.key)
@@ -382,11 +383,16 @@ class Threads(_Line):
         self._look_at_state()
         if self.give_back:
             return
-        if cpu > 0.9 * wall and cpu < 1.15 * wall and items:
-            expected = plan.facts.costs.get("threads", 0.0)
-            if wall / items > 1.5 * expected:
-                self.give_back = True
-                plan.facts.reason = "in threads the calls took turns"
+        slow = max(
+            1.5 * plan.facts.costs.get("threads", 0.0), _cost.GAIN * plan.facts.costs.get("inline", 0.0)
+        )
+        if not (0.9 * wall < cpu < 1.15 * wall and items and wall / items > slow):
+            self.delayed = None
+            return
+        before, self.delayed = self.delayed, all_delayed_s()
+        if before is not None and self.delayed - before < 0.3 * wall:  # else another program has the CPUs
+            self.give_back = True
+            plan.facts.reason = "in threads the calls took turns"
 
     def _close(self) -> None:
         for _, future in self.window:

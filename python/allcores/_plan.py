@@ -6,6 +6,7 @@ looks for state that the calls change (`_effects`), and asks `_cost` what an ite
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 import time
@@ -254,18 +255,19 @@ class Plan:
             line.begin(self.offset + made)
             loop.rest = line.run()
 
-    def early(self, loop: _ext.Inline) -> None:
-        """Beside a call that runs for some time: another thread decides. Where its effects are to be seen first,
-        the end of the call is waited for."""
+    def early(self, loop: _ext.Inline, own_s: float) -> None:
+        """Beside a call that runs for some time: another thread, which has used own_s of CPU meanwhile, decides.
+        Where its effects are to be seen first, the end of the call is waited for."""
+        wall = (time.perf_counter() - self.began) / (loop.calls + 1)
+        cpu = max(time.process_time() - self.began_cpu - own_s, 0.0)
         from allcores._effects import is_fixed
 
         with self.lock:
             row = loop.row
             if self.walls or loop.rest is not None or not self.portable or not is_fixed(row):
                 return
-            wall = (time.perf_counter() - self.began) / (loop.calls + 1)
             self.walls.append(wall)
-            self.cpu_s.append(min(wall * self.cpus, time.process_time() - self.began_cpu))
+            self.cpu_s.append(min(wall * self.cpus, max(cpu, wall * (1 - loop.asleep))))
             self.decide(loop, early=True)
             self.walls.clear()
             self.cpu_s.clear()
@@ -319,6 +321,18 @@ def delayed_s() -> float:
             return int(file.read(64).split()[1]) / 1e9
     except (OSError, IndexError, ValueError):  # a kernel without it
         return 0.0
+
+
+def all_delayed_s() -> float:
+    """Seconds that the threads of this process that live have waited for a CPU so far."""
+    total = 0.0
+    for name in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{name}/schedstat", "rb", buffering=0) as file:
+                total += int(file.read(64).split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):  # it has ended, or a kernel without it
+            pass
+    return total
 
 
 def _first_line(error: Exception) -> str:

@@ -27,6 +27,7 @@ enum {
     LAST_TICK_NS = 32000000,
     LOOKS = 8,
     LOOK_NS = 60000,
+    LEAST_STUCK_NS = 1000000,
     LEAST_ITEM_NS = 300, /* what sending an item anywhere costs; shorter ones are left alone */
 };
 
@@ -44,8 +45,10 @@ struct line { /* what the watcher knows of a loop */
     bool slow;          /* items were long enough to be looked at */
     bool always;        /* to be looked at whatever the items' size */
     bool stuck;         /* it was inside the call that it was in at the tick before */
+    pid_t tid;          /* of that thread */
     _Atomic int due;
     _Atomic uint32_t looks, held; /* at the GIL, and how often that thread held it */
+    _Atomic uint32_t asleep;      /* of the last tick's LOOKS, where it was stuck */
 };
 
 static struct {
@@ -110,7 +113,10 @@ static void arm(struct inline_loop *loop) {
     if (!is_watched())
         return;
     loop->line->tstate = (uint64_t)(uintptr_t)PyThreadState_Get();
+    loop->line->tid = gettid();
     loop->line->seen_ns = clock_ns(CLOCK_MONOTONIC);
+    loop->line->seen_word =
+        ac_load_relaxed(&loop->line->word) | IN_CALL; /* the first call may be a long one */
     pthread_mutex_lock(&watcher.mutex);
     loop->line->next = watcher.lines;
     watcher.lines = loop->line;
@@ -343,7 +349,8 @@ static bool find_slow(void) {
         uint64_t word = ac_load_relaxed(&line->word);
         uint64_t calls = word / CALL - line->seen_word / CALL;
         line->slow = (uint64_t)(now_ns - line->seen_ns) >= calls * LEAST_ITEM_NS;
-        line->stuck = word == line->seen_word && word & IN_CALL;
+        line->stuck = word == line->seen_word && word & IN_CALL && now_ns - line->seen_ns >= LEAST_STUCK_NS;
+        ac_store_relaxed(&line->asleep, 0u);
         line->seen_word = word;
         line->seen_ns = now_ns;
         any |= line->slow || line->always;
@@ -372,6 +379,21 @@ static void look_at_gil(void) {
     pthread_mutex_unlock(&watcher.mutex);
 }
 
+/* One look at whether those inside a long call sleep there, or have or wait for a CPU. */
+static void look_at_sleep(void) {
+    pthread_mutex_lock(&watcher.mutex);
+    for (struct line *line = watcher.lines; line; line = line->next) {
+        struct ac_task task;
+        struct ac_stat stat;
+        if (!line->stuck || ac_task_open(watcher.pid, line->tid, &task) < 0)
+            continue;
+        if (ac_task_stat(&task, &stat) == 0 && stat.state != 'R')
+            ac_add_relaxed(&line->asleep, 1u);
+        ac_task_close(&task);
+    }
+    pthread_mutex_unlock(&watcher.mutex);
+}
+
 /* Marks who is due. Whether a loop is inside a long call. */
 static bool mark_due(void) {
     bool stuck = false;
@@ -394,6 +416,7 @@ static bool tick(void) {
     bool slow = find_slow();
     for (int i = 0; i < LOOKS && slow; i++) {
         look_at_gil();
+        look_at_sleep();
         nap(LOOK_NS);
     }
     bool stuck = slow && mark_due();
@@ -498,6 +521,10 @@ static PyObject *get_row(PyObject *self, void *Py_UNUSED(closure)) {
     return Py_NewRef(runs ? of(self)->row : Py_NotImplemented);
 }
 
+static PyObject *get_asleep(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyFloat_FromDouble(ac_load_relaxed(&of(self)->line->asleep) / (double)LOOKS);
+}
+
 static PyObject *get_look(PyObject *self, void *Py_UNUSED(closure)) {
     return Py_NewRef(of(self)->look ? of(self)->look : Py_None);
 }
@@ -568,6 +595,8 @@ PyTypeObject *ac__inline_type_make(PyObject *module) {
     static PyGetSetDef attributes[] = {
         {"calls", get_calls, NULL, "Calls made here so far.", NULL},
         {"gil", get_gil, NULL, "(looks at which this thread held the GIL, looks)", NULL},
+        {"asleep", get_asleep, NULL,
+         "The share of the last looks at the call that runs at which its thread slept.", NULL},
         {"look", get_look, NULL, "As given.", NULL},
         {"row", get_row, NULL, "The row of the call that runs; NotImplemented where none can be had.", NULL},
         {"rest", get_rest, set_rest, "The iterator of batches that goes on from here, or None.", NULL},
