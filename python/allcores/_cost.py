@@ -86,9 +86,7 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
             else f"it holds the GIL for {gil / wall:.0%}"
         )
         return Choice("threads", threads, plan.facts.costs[best], kind)
-    kind = (
-        "it computes under the GIL"
-        if waits <= 0.3
-        else f"it waits for {waits:.0%} and computes under the GIL"
-    )
+    kind = "it computes under the GIL" if gil > 0.5 * cpu else "it computes"
+    if waits > 0.3:
+        kind = f"it waits for {waits:.0%} and computes the rest"
     return Choice("processes", workers, plan.facts.costs[best], kind)

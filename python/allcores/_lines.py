@@ -301,10 +301,12 @@ class Threads(_Line):
     def _take_more(self) -> None:
         buffer = self.plan.options["buffersize"]
         most = 2 * self.flight if buffer == "auto" else min(index(buffer), 2 * self.flight)
-        while len(self.window) < most and not self.ended and not self.give_back:
+        while (room := most - len(self.window)) > 0 and not self.ended and not self.give_back:
             at = self.taken
-            for row in self._rows(1):
+            many = room if self.plan.portable else 1  # another source may keep us waiting for its next row
+            for row in self._rows(many):
                 self.window.append((at, self._submit(row)))
+                at += 1
 
     def _next(self) -> tuple[int, Any]:
         """The item whose result comes next."""
@@ -319,6 +321,15 @@ class Threads(_Line):
                     window.remove(entry)
                     return entry  # type: ignore[no-any-return]
             self._wait(window[0][1])
+
+    def _also_done(self) -> list[Any]:
+        """The results that can be given with the one that comes next."""
+        results: list[Any] = []
+        window, most = self.window, 64 if self.plan.options["buffersize"] == "auto" else 0
+        while len(results) < most and window and (future := window[0][1]).done() and not future.exception():
+            results.append(future.result())
+            window.popleft()
+        return results
 
     def _wait(self, future: Any) -> None:
         """Until it is done; where results come in any order, at most for a moment."""
@@ -345,14 +356,16 @@ class Threads(_Line):
         looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         while self.window:
             at, future = self._next()
+            results = self._also_done()
             self._fill()
             error = future.exception()
             if error is not None:
                 if (shown := told(error, at)) is error:
                     raise error
                 raise shown from error
-            self.made += 1
-            yield iter((future.result(),))
+            results.insert(0, future.result())
+            self.made += len(results)
+            yield iter(results)
             now = time.perf_counter()
             if now - looked > LOOK_S:
                 self._look(now - looked, time.process_time() - cpu, self.made - seen)
@@ -562,7 +575,8 @@ class Processes(_Line):
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.item_s = 0.5 * self.item_s + 0.5 * max(wall / len(chunk.rows), 1e-8)
         wall -= delayed_s() - delay  # waiting for a CPU is no waiting
-        if wall > 0.002 and (cpu < 0.3 * wall) != self.waits and plan.options["backend"] == "auto":
+        other = cpu > 0.8 * wall if self.waits else cpu < 0.3 * wall
+        if wall > 0.002 and other and plan.options["backend"] == "auto":
             self.give_back = True
             plan.facts.reason = (
                 "the work changed: it waits now" if not self.waits else "the work changed: it computes now"
