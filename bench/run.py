@@ -31,6 +31,7 @@ NAMES = [
     "map",
     "race",
     "page",
+    "fixes",
 ]
 
 

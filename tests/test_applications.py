@@ -125,3 +125,20 @@ def test_server_under_load(run: Runner, at_home: Path, name: str, package: str, 
     port = free_port()
     report = under_load(run, command(name, port), port)
     assert report["verdict"]["id"] == verdict, report["verdict"]
+
+
+@pytest.mark.long
+def test_batch_loader(run: Runner, at_home: Path) -> None:
+    report = run.why_alone(command("batch_loader", SECONDS))
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "2 workers of PyTorch DataLoader" in report["verdict"]["evidence"]
+
+
+@pytest.mark.long
+def test_gunicorn(run: Runner, at_home: Path) -> None:
+    needs("gunicorn")
+    port = free_port()
+    server = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "flask_app:app"]
+    report = under_load(run, server, port)
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "2 workers of gunicorn" in report["verdict"]["evidence"]

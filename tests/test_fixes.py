@@ -663,6 +663,20 @@ def test_why_fix_of_waits(run: Runner, tmp_path: Path, verdict: str, text: str, 
     fix_and_run(run, tmp_path, verdict, text, marker)
 
 
+@TWO_CPUS
+def test_the_page_says_why_not(run: Runner, tmp_path: Path) -> None:
+    text = THREADS.replace("    total = 0", "    print(n)\n    total = 0").replace(
+        "range(100, 108)", "range(900_000, 900_008)"
+    )
+    python = python_of_tests()
+    page = tmp_path / "report.html"
+    command = python.command([python.script(tmp_path, "program.py", text)])
+    report = run.why_alone(command, "-o", str(page))
+    assert report["verdict"]["fix"]["diff"] is None
+    assert report["verdict"]["fix"]["withheld"].startswith("work calls print")
+    assert "No patch: work calls print" in page.read_text()
+
+
 def test_fix_that_cannot_be_written(allcores: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [

@@ -201,6 +201,7 @@ static void say_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
 static void why_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
     ac_buf_printf(buf, "%.1f of its threads on average were ready to run and had no CPU",
                   c->evidence->states[AC_NO_CPU]);
+    ac_put_workers(c, buf);
 }
 
 static void fix_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
