@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,36 @@ def test_mypy_on_a_tree(run: Runner, at_home: Path) -> None:
     assert report["verdict"]["id"] == "single-thread-python", report["verdict"]
     assert "installed code ran for" in report["verdict"]["evidence"]
     assert "mypy/" in report["verdict"]["evidence"]
+
+
+@pytest.mark.long
+def test_xdist(run: Runner, at_home: Path) -> None:
+    needs("xdist")
+    (at_home / "pytest.ini").write_text("[pytest]\n")
+    (at_home / "test_slow.py").write_text((APPLICATIONS / "test_slow.py").read_text())
+    report = run.why_alone([sys.executable, "-m", "pytest", "-q", "-n", "2"])
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "2 workers of pytest-xdist" in report["verdict"]["evidence"]
+
+
+@pytest.mark.long
+def test_celery(run: Runner, at_home: Path) -> None:
+    needs("celery")
+    for name in ("queue", "control"):
+        (at_home / name).mkdir()
+    worker = subprocess.Popen(command("celery_app"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(3)
+        for _ in range(8):
+            report = run.attach(worker.pid, "-d", str(SECONDS))
+            if report["cpus"]["others_used"] < 0.2:
+                break
+    finally:
+        worker.send_signal(signal.SIGQUIT)
+        worker.wait()
+    assert report["cpus"]["others_used"] < 0.2, "other programs kept the CPUs busy: no run could be judged"
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "2 workers of celery" in report["verdict"]["evidence"]
 
 
 def free_port() -> int:
