@@ -6,7 +6,11 @@
 
 #include "probe/sampler_internal.h"
 
-enum { STEP_MS = 200, STEP_COSTS = 200 }; /* a step is at least so many times what a look takes */
+enum {
+    STEP_MS = 200,
+    LEAST_MS = 20,
+    STEP_COSTS = 200
+}; /* a step is at least so many times what a look takes */
 
 void ac__busy_start(struct ac_sampler *sampler) {
     sampler->busy_at_ns = sampler->start_ns;
@@ -58,7 +62,7 @@ void ac__busy_finish(struct ac_sampler *sampler) {
     if (sampler->busy_base_ns[0] < 0)
         return;
     int64_t now = ac_now_ns();
-    if (now - sampler->busy_at_ns >= sampler->busy_step_ns / 4)
+    if (now - sampler->busy_at_ns >= LEAST_MS * AC_NS_PER_MS)
         look(sampler, now);
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &sampler->limits.set))

@@ -208,7 +208,7 @@ def hold(x):
         return os.getpid()
     until = time.monotonic() + 40
     while not os.path.exists("gone"):  # computes, until a call behind it has run
-        spin(x)
+        for _ in range(100): spin(x)  # two threads that give the GIL away all the time let no third have it
         if time.monotonic() > until: return None
     return os.getpid()
 if __name__ == "__main__":
