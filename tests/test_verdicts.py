@@ -25,7 +25,6 @@ PROGRAMS = [
     ("gil-bound-threads", "gil_c_function", (SECONDS,)),
     ("single-thread-python", "single_python", (SECONDS,)),
     ("single-thread-python", "single_python_idle_pool", (SECONDS,)),
-    ("single-thread-python", "single_python_json", (SECONDS,)),
     ("single-thread-native", "single_native", (SECONDS,)),
     ("single-thread-native", "single_native_zip", (SECONDS,)),
     ("single-thread-native", "single_native_key", (SECONDS,)),
@@ -87,6 +86,7 @@ PROGRAMS = [
     ("unclear", "part_time", (SECONDS,)),
     ("unclear", "part_native", (SECONDS,)),
     ("unclear", "part_children", (SECONDS,)),
+    ("single-thread-python", "single_python_json", (SECONDS,)),
 ]
 
 
