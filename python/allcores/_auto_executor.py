@@ -21,7 +21,7 @@ from allcores import _auto, _cost, _ext
 from allcores._effects import Effects, ambient, is_fixed
 from allcores._executor import ProcessPoolExecutor
 from allcores._lines import WorkerDiffers, _Checked
-from allcores._plan import LEAST_LOOKS, Plan, delayed_s
+from allcores._plan import LEAST_LOOKS, Plan, delayed_s, ran_s
 from allcores._threads import MOST_AUTO, ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class _Once(Plan):
         super().__init__(call.fn, self.timed, iter((call.args,)), _OPTIONS, total=1, arity=2, portable=False)
         self.call, self.meet, self.bound = call, early, call.bound
         self.thread = threading.get_native_id()
-        self.ran = _ran_s(self.thread)
+        self.ran = ran_s(self.thread)
         self.inline: Any = self.loop()
         self.delay = delayed_s()
         self.wall_s = self.thread_s = self.others_s = 0.0
@@ -395,7 +395,7 @@ class AutoExecutor(_base.Executor):
         """In the watcher's thread, while the call runs: have those behind it go elsewhere already."""
         seen = once.call.seen
         held, looks = loop.gil
-        cpu = _ran_s(once.thread) - once.ran
+        cpu = ran_s(once.thread) - once.ran
         if seen.place is not None or looks < LEAST_LOOKS or held < 0.25 * looks or seen.cpu:
             return
         with self._lock:
@@ -687,12 +687,3 @@ def _key_of(fn: Any) -> Hashable:
         owner = fn.__self__
         return fn if isinstance(owner, ModuleType | type | None) else (type(owner), fn.__name__)
     return fn if isinstance(fn, type) else type(fn)
-
-
-def _ran_s(thread: int) -> float:
-    """Seconds of CPU of one of our threads; none where it is gone."""
-    try:
-        with open(f"/proc/self/task/{thread}/schedstat", "rb", buffering=0) as file:
-            return int(file.read(64).split()[0]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0

@@ -314,25 +314,29 @@ def _is_plain(value: Any) -> bool:
     return kind in _PLAIN or (kind is tuple and all(type(part) in _PLAIN for part in value))
 
 
+def _schedstat(thread: str) -> tuple[float, float]:
+    """Seconds that a thread has run, and has waited for a CPU, so far; none where it has ended."""
+    try:
+        with open(f"/proc/{thread}/schedstat", "rb", buffering=0) as file:
+            ran, waited, _ = file.read(64).split()
+            return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):  # or a kernel without it
+        return 0.0, 0.0
+
+
+def ran_s(thread: int) -> float:
+    """Seconds of CPU of one of our threads."""
+    return _schedstat(f"self/task/{thread}")[0]
+
+
 def delayed_s() -> float:
     """Seconds that this thread has waited for a CPU so far."""
-    try:
-        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
-            return int(file.read(64).split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):  # a kernel without it
-        return 0.0
+    return _schedstat("thread-self")[1]
 
 
 def all_delayed_s() -> float:
     """Seconds that the threads of this process that live have waited for a CPU so far."""
-    total = 0.0
-    for name in os.listdir("/proc/self/task"):
-        try:
-            with open(f"/proc/self/task/{name}/schedstat", "rb", buffering=0) as file:
-                total += int(file.read(64).split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):  # it has ended, or a kernel without it
-            pass
-    return total
+    return sum(_schedstat(f"self/task/{name}")[1] for name in os.listdir("/proc/self/task"))
 
 
 def _first_line(error: Exception) -> str:
