@@ -56,6 +56,7 @@ char *ac_strdup(const char *text);
 void ac_free(void *block);
 /* Copy text into a fixed buffer, cut to fit, always terminated. */
 void ac_copy(char *buffer, size_t size, const char *text);
+bool ac_ends_with(const char *text, const char *tail);
 /* Test hook: the n-th allocation from now (1 = the next) fails, once; 0 turns the hook off. */
 void ac_memory_fail_at(unsigned long n);
 unsigned long ac_memory_calls(void); /* allocations asked for since the hook was last set */

@@ -10,6 +10,12 @@ void ac_copy(char *buffer, size_t size, const char *text) {
     buffer[len] = '\0';
 }
 
+bool ac_ends_with(const char *text, const char *tail) {
+    size_t len = strlen(text);
+    size_t tail_len = strlen(tail);
+    return len >= tail_len && memcmp(text + len - tail_len, tail, tail_len) == 0;
+}
+
 /* Decode one character of text[0..len). Returns its bytes, 0 when the first byte starts none. */
 static size_t decode(const unsigned char *text, size_t len, uint32_t *ret_char) {
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};

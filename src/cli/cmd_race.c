@@ -451,20 +451,14 @@ static int run_all(struct racing *r) {
 
 /* --- telling it */
 
-static bool ends_with(const char *text, const char *suffix) {
-    size_t len = strlen(text);
-    size_t tail = strlen(suffix);
-    return len >= tail && strcmp(text + len - tail, suffix) == 0;
-}
-
 static int write_outputs(const struct racing *r) {
     int code = 0;
     for (size_t i = 0; i < r->settings->output_count; i++) {
         const char *path = r->settings->outputs[i];
         struct ac_buf buf = {0};
         const struct ac_html_options options = {.full_paths = r->settings->full_paths};
-        int err = ends_with(path, ".md")     ? ac_report_race_markdown(r->race, &buf)
-                  : ends_with(path, ".html") ? ac_report_race_html(r->race, &options, &buf)
+        int err = ac_ends_with(path, ".md")     ? ac_report_race_markdown(r->race, &buf)
+                  : ac_ends_with(path, ".html") ? ac_report_race_html(r->race, &options, &buf)
                                              : ac_report_race_json(r->race, &buf);
         err = err ? err : ac_file_write(path, buf.data, buf.len);
         ac_buf_free(&buf);
@@ -497,7 +491,7 @@ static int tell(const struct racing *r) {
 static bool usage_is_wrong(const struct ac_settings *s) {
     for (size_t i = 0; i < s->output_count; i++) {
         const char *path = s->outputs[i];
-        if (!ends_with(path, ".json") && !ends_with(path, ".md") && !ends_with(path, ".html")) {
+        if (!ac_ends_with(path, ".json") && !ac_ends_with(path, ".md") && !ac_ends_with(path, ".html")) {
             return ac_fail("-o %s: a race is written as .html, .json or .md", path);
         }
     }

@@ -73,15 +73,9 @@ static const struct {
     {".allcores", write_recording},
 };
 
-static bool ends_with(const char *text, const char *suffix) {
-    size_t len = strlen(text);
-    size_t tail = strlen(suffix);
-    return len >= tail && strcmp(text + len - tail, suffix) == 0;
-}
-
 static writer writer_of(const char *path) {
     for (size_t i = 0; i < AC_COUNT(writers); i++) {
-        if (ends_with(path, writers[i].suffix)) {
+        if (ac_ends_with(path, writers[i].suffix)) {
             return writers[i].write;
         }
     }

@@ -71,11 +71,6 @@ static const struct rule rules[] = {
     {"/joblib/numpy_pickle.py", NULL, ALL(AC_PICKLE)},
 };
 
-static bool ends_with(const char *text, const char *tail) {
-    size_t len = strlen(text), tail_len = strlen(tail);
-    return len >= tail_len && memcmp(text + len - tail_len, tail, tail_len) == 0;
-}
-
 /* The last part of a qualified name. */
 static const char *plain_name(const char *name) {
     const char *dot = strrchr(name, '.');
@@ -85,7 +80,7 @@ static const char *plain_name(const char *name) {
 struct ac__trait ac__activity_of(const char *name, const char *file) {
     name = plain_name(name);
     for (size_t i = 0; i < AC_COUNT(rules); i++)
-        if (ends_with(file, rules[i].file) && (!rules[i].name || strcmp(name, rules[i].name) == 0))
+        if (ac_ends_with(file, rules[i].file) && (!rules[i].name || strcmp(name, rules[i].name) == 0))
             return rules[i].trait;
     return (struct ac__trait){AC_WORK, AC__HOLD_NONE};
 }

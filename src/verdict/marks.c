@@ -119,16 +119,10 @@ static const struct rule rules[] = {
     {"/queue.py", NULL, AC_MARK_WAITER, 0},
 };
 
-static bool ends_with(const char *text, const char *tail) {
-    size_t len = strlen(text);
-    size_t tail_len = strlen(tail);
-    return len >= tail_len && memcmp(text + len - tail_len, tail, tail_len) == 0;
-}
-
 static const struct rule *rule_of(const char *name, const char *file) {
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; i < AC_COUNT(rules); i++) {
-        if (ends_with(file, rules[i].file) &&
+        if (ac_ends_with(file, rules[i].file) &&
             (!rules[i].name || strcmp(dot ? dot + 1 : name, rules[i].name) == 0)) {
             return &rules[i];
         }
