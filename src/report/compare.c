@@ -14,6 +14,7 @@
 #define MAX_NOTES     8
 #define MAX_ROWS      40 /* of the page's table */
 #define COLUMNS       4
+#define LEAST_NS      (AC_NS_PER_S / 20) /* of thread time, or of its change, that is told */
 
 /* --- notes: why not to take a difference at its word */
 
@@ -185,10 +186,8 @@ static void put_figures(const struct ac_run runs[2], struct ac_buf *buf) {
     put_figure(buf, "cores used", a->used, b->used, "");
     ac_buf_str(buf, "\n  Thread-seconds by state\n");
     for (int s = 0; s < AC_STATE_COUNT; s++) {
-        double before = (double)ns[0][s] / 1e9;
-        double after = (double)ns[1][s] / 1e9;
-        if (ac_max(before, after) >= 0.05) {
-            put_figure(buf, ac_state_words[s], before, after, "s");
+        if (ac_max(ns[0][s], ns[1][s]) >= LEAST_NS) {
+            put_figure(buf, ac_state_words[s], (double)ns[0][s] / 1e9, (double)ns[1][s] / 1e9, "s");
         }
     }
 }
@@ -196,7 +195,7 @@ static void put_figures(const struct ac_run runs[2], struct ac_buf *buf) {
 static void put_functions(const struct rows *rows, int width, struct ac_buf *buf) {
     for (size_t i = 0; i < rows->count && i < MAX_TOLD; i++) {
         const struct row *row = &rows->items[i];
-        if (change_of(row) < AC_NS_PER_S / 20) {
+        if (change_of(row) < LEAST_NS) {
             break;
         }
         ac_buf_str(buf, i ? "" : "\n  Functions whose thread-seconds changed most\n");
@@ -269,12 +268,12 @@ static void fill_table(const struct ac_run runs[2], const struct rows *rows, str
     add_row(table, "CPU time", a->cpu_s, b->cpu_s, " s");
     add_row(table, "Cores used", a->used, b->used, "");
     for (int s = 0; s < AC_STATE_COUNT; s++) {
-        if (ac_max(ns[0][s], ns[1][s]) >= AC_NS_PER_S / 20) {
+        if (ac_max(ns[0][s], ns[1][s]) >= LEAST_NS) {
             snprintf(label, sizeof(label), "All threads: %s", ac_state_words[s]);
             add_row(table, label, (double)ns[0][s] / 1e9, (double)ns[1][s] / 1e9, " s");
         }
     }
-    for (size_t i = 0; i < rows->count && change_of(&rows->items[i]) >= AC_NS_PER_S / 20; i++) {
+    for (size_t i = 0; i < rows->count && change_of(&rows->items[i]) >= LEAST_NS; i++) {
         const struct row *row = &rows->items[i];
         snprintf(label, sizeof(label), "%.60s (%.60s): %s", row->function, row->file,
                  ac_state_words[row->state]);
@@ -336,21 +335,6 @@ int ac_compare_html(const struct ac_run runs[2], const struct ac_html_options *o
 
 /* --- JSON */
 
-static json_t *seconds(int64_t ns) {
-    return json_real((double)ns / 1e9);
-}
-
-static json_t *states_of(const struct ac_profile *p) {
-    int64_t ns[AC_STATE_COUNT];
-    json_t *o = json_object();
-    bool ok = true;
-    ac_profile_states(p, ns);
-    for (int s = 0; s < AC_STATE_COUNT; s++) {
-        ok = ok && ac_json_set(o, ac_state_names[s], seconds(ns[s]));
-    }
-    return ok ? o : (json_decref(o), NULL);
-}
-
 static json_t *verdict_of(const struct ac_verdict *v) {
     json_t *o = json_object();
     bool ok = ac_json_set(o, "id", json_string(v->id)) &&
@@ -362,6 +346,8 @@ static json_t *verdict_of(const struct ac_verdict *v) {
 static json_t *run_of(const struct ac_run *run) {
     const struct ac_profile *p = run->profile;
     const struct ac_evidence *e = run->diagnosis->evidence;
+    int64_t states_ns[AC_STATE_COUNT];
+    ac_profile_states(p, states_ns);
     json_t *o = json_object();
     bool ok = ac_json_set(o, "recording", ac_json_text(run->name)) &&
               ac_json_set(o, "program", ac_json_text(program_of(run))) &&
@@ -369,7 +355,8 @@ static json_t *run_of(const struct ac_run *run) {
               ac_json_set(o, "wall_s", json_real(e->wall_s)) &&
               ac_json_set(o, "cpu_s", json_real(e->cpu_s)) &&
               ac_json_set(o, "cpus_used", json_real(e->used)) &&
-              ac_json_set(o, "cpus_usable", json_real(e->usable)) && ac_json_set(o, "states_s", states_of(p));
+              ac_json_set(o, "cpus_usable", json_real(e->usable)) &&
+              ac_json_set(o, "states_s", ac_json_states(states_ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -382,8 +369,8 @@ static json_t *functions_of(const struct rows *rows) {
         ok = ac_json_set(o, "function", ac_json_text(row->function)) &&
              ac_json_set(o, "file", ac_json_text(row->file)) &&
              ac_json_set(o, "state", json_string(ac_state_names[row->state])) &&
-             ac_json_set(o, "before_s", seconds(row->ns[0])) &&
-             ac_json_set(o, "after_s", seconds(row->ns[1]));
+             ac_json_set(o, "before_s", ac_json_seconds(row->ns[0])) &&
+             ac_json_set(o, "after_s", ac_json_seconds(row->ns[1]));
         ok = json_array_append_new(list, o) == 0 && ok;
     }
     return ok ? list : (json_decref(list), NULL);

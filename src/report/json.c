@@ -14,10 +14,6 @@ static json_t *real_or_null(double value, bool known) {
     return known && isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *seconds(int64_t ns) {
-    return json_real((double)ns / 1e9);
-}
-
 static json_t *text_or_null(const char *text) {
     return text && *text ? ac_json_text(text) : json_null();
 }
@@ -41,15 +37,6 @@ static json_t *argv_of(const struct ac_profile *profile, const ac_str *argv, uin
     return list;
 }
 
-static json_t *states_of(const int64_t ns[AC_STATE_COUNT]) {
-    json_t *states = json_object();
-    bool ok = true;
-    for (int s = 0; s < AC_STATE_COUNT; s++) {
-        ok = ok && ac_json_set(states, ac_state_names[s], seconds(ns[s]));
-    }
-    return ok ? states : (json_decref(states), NULL);
-}
-
 static json_t *target_of(const struct ac_profile *p) {
     json_t *o = json_object();
     bool exited = p->exit_code >= 0;
@@ -64,7 +51,7 @@ static json_t *activity_of(const struct ac_process *process) {
     json_t *o = json_object();
     bool ok = true;
     for (int a = 0; a < AC_ACTIVITY_COUNT; a++) {
-        ok = ok && ac_json_set(o, ac_activity_names[a], seconds(process->activity_ns[a]));
+        ok = ok && ac_json_set(o, ac_activity_names[a], ac_json_seconds(process->activity_ns[a]));
     }
     return ok ? o : (json_decref(o), NULL);
 }
@@ -77,9 +64,9 @@ static json_t *process_of(const struct ac_profile *p, const struct ac_process *p
               ac_json_set(o, "python", text_or_null(ac_profile_text(p, process->python))) &&
               ac_json_set(o, "free_threaded", flag_or_null(process->free_threaded)) &&
               ac_json_set(o, "gil_enabled", flag_or_null(process->gil_enabled)) &&
-              ac_json_set(o, "from_s", seconds(process->from_ns)) &&
-              ac_json_set(o, "to_s", seconds(process->to_ns)) &&
-              ac_json_set(o, "cpu_s", seconds(process->cpu_ns)) &&
+              ac_json_set(o, "from_s", ac_json_seconds(process->from_ns)) &&
+              ac_json_set(o, "to_s", ac_json_seconds(process->to_ns)) &&
+              ac_json_set(o, "cpu_s", ac_json_seconds(process->cpu_ns)) &&
               ac_json_set(o, "activity_s", activity_of(process)) &&
               ac_json_set(o, "note", text_or_null(ac_profile_text(p, process->note)));
     return ok ? o : (json_decref(o), NULL);
@@ -108,7 +95,7 @@ static json_t *sampling_of(const struct ac_profile *p) {
               ac_json_set(o, "torn", json_integer(s->torn)) &&
               ac_json_set(o, "lost", json_integer(s->lost)) &&
               ac_json_set(o, "exact_switches", json_boolean(s->ring)) &&
-              ac_json_set(o, "sampler_cpu_s", seconds(s->sampler_cpu_ns));
+              ac_json_set(o, "sampler_cpu_s", ac_json_seconds(s->sampler_cpu_ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -132,8 +119,8 @@ static json_t *thread_of(const struct ac_profile *p, const struct ac_thread *thr
               ac_json_set(o, "name", ac_json_str(p, thread->name)) &&
               ac_json_set(o, "python", flag_or_null(thread->python)) &&
               ac_json_set(o, "threads", json_integer(thread->merged)) &&
-              ac_json_set(o, "cpu_s", seconds(thread->cpu_ns)) &&
-              ac_json_set(o, "states_s", states_of(thread->states_ns));
+              ac_json_set(o, "cpu_s", ac_json_seconds(thread->cpu_ns)) &&
+              ac_json_set(o, "states_s", ac_json_states(thread->states_ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -151,8 +138,8 @@ static json_t *rest_of(const struct ac_profile *p, size_t from) {
     bool ok = ac_json_set(o, "pid", json_null()) && ac_json_set(o, "tid", json_null()) &&
               ac_json_set(o, "name", json_string("(the rest)")) && ac_json_set(o, "python", json_null()) &&
               ac_json_set(o, "threads", json_integer(rest.merged)) &&
-              ac_json_set(o, "cpu_s", seconds(rest.cpu_ns)) &&
-              ac_json_set(o, "states_s", states_of(rest.states_ns));
+              ac_json_set(o, "cpu_s", ac_json_seconds(rest.cpu_ns)) &&
+              ac_json_set(o, "states_s", ac_json_states(rest.states_ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -229,7 +216,7 @@ static json_t *top_of(const struct ac_profile *p, const struct top *top) {
               ac_json_set(o, "file", known ? ac_json_str(p, func->file) : json_null()) &&
               ac_json_set(o, "line", int_or_null(known ? frame->line : 0, known && frame->line > 0)) &&
               ac_json_set(o, "inside", kinds[top->kind] ? json_string(kinds[top->kind]) : json_null()) &&
-              ac_json_set(o, "seconds", seconds(top->ns));
+              ac_json_set(o, "seconds", ac_json_seconds(top->ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -270,7 +257,7 @@ static json_t *pair_of(const struct ac_profile *p, const struct ac_gil_pair *pai
               ac_json_set(o, "holder_file", func_file(p, pair->holder)) &&
               ac_json_set(o, "waiter", func_name(p, pair->waiter)) &&
               ac_json_set(o, "waiter_file", func_file(p, pair->waiter)) &&
-              ac_json_set(o, "seconds", seconds(pair->ns));
+              ac_json_set(o, "seconds", ac_json_seconds(pair->ns));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -374,9 +361,9 @@ static json_t *python_split(const struct ac_profile *p) {
         }
     }
     json_t *o = json_object();
-    bool ok = ac_json_set(o, "bytecode", seconds(ns[AC_KIND_BYTECODE])) &&
-              ac_json_set(o, "c_function", seconds(ns[AC_KIND_C_CALL])) &&
-              ac_json_set(o, "not_told", seconds(ns[AC_KIND_NONE]));
+    bool ok = ac_json_set(o, "bytecode", ac_json_seconds(ns[AC_KIND_BYTECODE])) &&
+              ac_json_set(o, "c_function", ac_json_seconds(ns[AC_KIND_C_CALL])) &&
+              ac_json_set(o, "not_told", ac_json_seconds(ns[AC_KIND_NONE]));
     return ok ? o : (json_decref(o), NULL);
 }
 
@@ -384,15 +371,17 @@ int ac_report_json(const struct ac_profile *p, const struct ac_diagnosis *diagno
     int64_t states_ns[AC_STATE_COUNT];
     ac_profile_states(p, states_ns);
     json_t *o = json_object();
-    bool ok =
-        ac_json_set(o, "schema", json_string("allcores-report-1")) &&
-        ac_json_set(o, "target", target_of(p)) && ac_json_set(o, "verdict", verdict_of(&diagnosis->main)) &&
-        ac_json_set(o, "also", also_of(diagnosis)) && ac_json_set(o, "phases", phases_of(diagnosis)) &&
-        ac_json_set(o, "wall_s", seconds(p->wall_ns)) && ac_json_set(o, "cpu_s", seconds(p->cpu_ns)) &&
-        ac_json_set(o, "cpus", cpus_of(p, diagnosis->evidence)) &&
-        ac_json_set(o, "states_s", states_of(states_ns)) && ac_json_set(o, "python_s", python_split(p)) &&
-        ac_json_set(o, "processes", processes_of(p)) && ac_json_set(o, "threads", threads_of(p)) &&
-        ac_json_set(o, "top", tops_of(p)) && ac_json_set(o, "gil", pairs_of(p)) &&
-        ac_json_set(o, "sampling", sampling_of(p)) && ac_json_set(o, "limits", limits_of(p));
+    bool ok = ac_json_set(o, "schema", json_string("allcores-report-1")) &&
+              ac_json_set(o, "target", target_of(p)) &&
+              ac_json_set(o, "verdict", verdict_of(&diagnosis->main)) &&
+              ac_json_set(o, "also", also_of(diagnosis)) && ac_json_set(o, "phases", phases_of(diagnosis)) &&
+              ac_json_set(o, "wall_s", ac_json_seconds(p->wall_ns)) &&
+              ac_json_set(o, "cpu_s", ac_json_seconds(p->cpu_ns)) &&
+              ac_json_set(o, "cpus", cpus_of(p, diagnosis->evidence)) &&
+              ac_json_set(o, "states_s", ac_json_states(states_ns)) &&
+              ac_json_set(o, "python_s", python_split(p)) && ac_json_set(o, "processes", processes_of(p)) &&
+              ac_json_set(o, "threads", threads_of(p)) && ac_json_set(o, "top", tops_of(p)) &&
+              ac_json_set(o, "gil", pairs_of(p)) && ac_json_set(o, "sampling", sampling_of(p)) &&
+              ac_json_set(o, "limits", limits_of(p));
     return ac_json_write(o, ok, buf);
 }

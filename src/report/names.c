@@ -129,6 +129,19 @@ json_t *ac_json_str(const struct ac_profile *profile, ac_str str) {
     return ac_json_text(ac_profile_text(profile, str));
 }
 
+json_t *ac_json_seconds(int64_t ns) {
+    return json_real((double)ns / 1e9);
+}
+
+json_t *ac_json_states(const int64_t ns[AC_STATE_COUNT]) {
+    json_t *states = json_object();
+    bool ok = true;
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        ok = ok && ac_json_set(states, ac_state_names[s], ac_json_seconds(ns[s]));
+    }
+    return ok ? states : (json_decref(states), NULL);
+}
+
 bool ac_json_set(json_t *object, const char *key, json_t *value) {
     return value && json_object_set_new_nocheck(object, key, value) == 0;
 }

@@ -30,6 +30,8 @@ void ac_put_thousands(struct ac_buf *buf, int64_t number); /* 12,960 */
  * pass on as an error. */
 json_t *ac_json_text(const char *text);
 json_t *ac_json_str(const struct ac_profile *profile, ac_str str);
+json_t *ac_json_seconds(int64_t ns);
+json_t *ac_json_states(const int64_t ns[AC_STATE_COUNT]); /* an object of seconds by the state's name */
 /* Append the document and drop it. -ENOMEM when it could not be built (document may be NULL). */
 int ac_json_write(json_t *document, bool ok, struct ac_buf *buf);
 /* Set key; false when value is NULL or memory is out. Takes value over. */
