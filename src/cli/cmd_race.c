@@ -459,7 +459,7 @@ static int write_outputs(const struct racing *r) {
         const struct ac_html_options options = {.full_paths = r->settings->full_paths};
         int err = ac_ends_with(path, ".md")     ? ac_report_race_markdown(r->race, &buf)
                   : ac_ends_with(path, ".html") ? ac_report_race_html(r->race, &options, &buf)
-                                             : ac_report_race_json(r->race, &buf);
+                                                : ac_report_race_json(r->race, &buf);
         err = err ? err : ac_file_write(path, buf.data, buf.len);
         ac_buf_free(&buf);
         code = err ? ac_fail("-o %s: not written: %s", path, strerror(-err)) : code;
