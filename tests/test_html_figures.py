@@ -88,7 +88,7 @@ def test_less_motion(seen: dict[str, Any]) -> None:
     assert min(b - a for a, b in pairwise(seen["played"])) < 500
     steps = [b - a for a, b in pairwise(seen["still_played"])]
     assert seen["still_played"][0] == 0 and steps
-    assert min(steps) >= min(1000, wall - seen["still_played"][-2])
+    assert min(steps) >= min(1000, wall - seen["still_played"][-2]) - 1  # the sums are binary fractions
     assert (seen["eased"], seen["still_eased"]) == ("0.15s", "0s")
     shown = float(seen["still_scrubbed"][0].split(" ")[0])
     assert shown * (1 if " s wall" in seen["still_scrubbed"][0] else 1e-3) == pytest.approx(

@@ -58,18 +58,23 @@ void ac__busy_look(struct ac_sampler *sampler, int64_t now) {
 
 void ac__busy_finish(struct ac_sampler *sampler) {
     struct ac_profile *profile = sampler->profile;
-    int64_t busy = 0;
     if (sampler->busy_base_ns[0] < 0)
         return;
     int64_t now = ac_now_ns();
     if (now - sampler->busy_at_ns >= LEAST_MS * AC_NS_PER_MS)
         look(sampler, now);
-    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &sampler->limits.set))
-            busy += ac_max(sampler->busy_last_ns[cpu] - sampler->busy_base_ns[cpu], INT64_C(0));
-    profile->cpus.machine_busy_ns = busy;
     while (profile->busy_count > 0 && profile->busy[profile->busy_count - 1].from_ns >= profile->wall_ns)
         profile->busy_count--;
     for (size_t i = 0; i < profile->busy_count; i++)
         profile->busy[i].to_ns = ac_min(profile->busy[i].to_ns, profile->wall_ns);
+}
+
+int64_t ac__busy_total(const struct ac_sampler *sampler) {
+    int64_t busy = 0;
+    if (sampler->busy_base_ns[0] < 0)
+        return -1;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &sampler->limits.set))
+            busy += ac_max(sampler->busy_last_ns[cpu] - sampler->busy_base_ns[cpu], INT64_C(0));
+    return busy;
 }

@@ -241,7 +241,7 @@ static void finish_cpu(struct ac_sampler *sampler, int64_t child_cpu_ns) {
 static void finish_machine(struct ac_sampler *sampler) {
     struct ac_cpus *cpus = &sampler->profile->cpus;
     int64_t ns, count;
-    ac__busy_finish(sampler);
+    cpus->machine_busy_ns = ac__busy_total(sampler);
     pid_t pid = sampler->root_gone ? getpid() : sampler->root_pid; /* a launched root shared our cgroup */
     if (sampler->throttled_base_ns < 0 || (sampler->root_gone && !sampler->launched))
         return;
@@ -285,6 +285,7 @@ int ac_sampler_finish(struct ac_sampler *sampler, int64_t child_cpu_ns, struct a
         if (sampler->processes[i].used)
             finish_process(sampler, i, sampler->end_ns);
     finish_cpu(sampler, child_cpu_ns);
+    ac__busy_finish(sampler);
     ac__reach_finish(sampler);
     finish_machine(sampler);
     finish_sampling(sampler);

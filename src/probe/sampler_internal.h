@@ -251,7 +251,8 @@ void ac__row_missing(struct ac_sampler *sampler, struct ac__process *process, in
 /* --- busy.c */
 void ac__busy_start(struct ac_sampler *sampler);
 void ac__busy_look(struct ac_sampler *sampler, int64_t now);
-void ac__busy_finish(struct ac_sampler *sampler); /* the CPUs' use in all, too */
+void ac__busy_finish(struct ac_sampler *sampler); /* before ac__reach_finish(): the same CPUs in each step */
+int64_t ac__busy_total(const struct ac_sampler *sampler); /* on the CPUs that it could reach; -1: unknown */
 
 /* --- finish.c */
 int ac__finish_states(struct ac_sampler *sampler);
