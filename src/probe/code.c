@@ -183,6 +183,15 @@ static int func_intern(struct ac_py *py, struct ac_profile *profile, struct ac_c
     return err;
 }
 
+/* Is what the cache holds still true? Modules that run and are freed in turn, as in a loop of exec(), may
+ * have all their parts at the addresses of the one before: theirs are compared by text. */
+static bool code_current(struct ac_py *py, struct ac_profile *profile, const uint8_t *head,
+                         struct ac_code *code, const struct ac_code *cached) {
+    if (!type_is_code(py, head) || !code_same(code, cached))
+        return false;
+    return !cached->once || (func_intern(py, profile, code) == 0 && code->func == cached->func);
+}
+
 static int code_load(struct ac_py *py, struct ac_profile *profile, const uint8_t *head,
                      struct ac_code *code) {
     if (!type_is_code(py, head))
@@ -239,7 +248,7 @@ int ac__code_get(struct ac_py *py, struct ac_profile *profile, uint64_t address,
         return err;
     struct ac_code code = {.address = address, .checked_ns = now};
     head_decode(&py->layout, head, &code);
-    if (cached && type_is_code(py, head) && code_same(&code, &codes->items[item])) {
+    if (cached && code_current(py, profile, head, &code, &codes->items[item])) {
         codes->items[item].checked_ns = now;
         *ret_item = item;
         return 0;

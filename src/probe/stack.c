@@ -380,14 +380,27 @@ static int plan_mend(struct ac_py *py, struct ac_plan *plan, uint64_t missing) {
 
 /* --- answers */
 
-static uint64_t fingerprint_of(const struct ac_plans *plans) {
-    uint64_t hash = plans->frame_count;
+/* Of where each frame is and what it runs: by function, too, since what was freed lends its address to
+ * others. */
+static int fingerprint_of(struct ac_py *py, struct ac_profile *profile, uint64_t *ret_hash) {
+    const struct ac_plans *plans = &py->plans;
+    uint64_t hash = plans->frame_count, code = 0;
+    uint32_t item = 0, func = 0;
     for (size_t i = 0; i < plans->frame_count; i++) {
         const struct ac_stack_frame *frame = &plans->frames[i];
+        if (frame->code != code) {
+            int err = ac__code_get(py, profile, frame->code, &item);
+            if (err < 0)
+                return err;
+            code = frame->code;
+            func = py->codes.items[item].func;
+        }
         hash = ac_hash_mix(hash, frame->address);
         hash = ac_hash_mix(hash, frame->code ^ (frame->instr << 20 | frame->instr >> 44));
+        hash = ac_hash_mix(hash, func);
     }
-    return hash ? hash : 1;
+    *ret_hash = hash ? hash : 1;
+    return 0;
 }
 
 /* The profile's frame for one frame; for the leaf, its function and kind too. */
@@ -434,10 +447,12 @@ static int stack_intern(struct ac_py *py, struct ac_profile *profile, struct ac_
 }
 
 static int request_answer(struct ac_py *py, struct ac_profile *profile, struct ac_py_stack_request *request) {
-    uint64_t fingerprint = fingerprint_of(&py->plans);
-    if (request->fingerprint == fingerprint)
+    uint64_t fingerprint;
+    int err = fingerprint_of(py, profile, &fingerprint);
+    if (err == 0 && request->fingerprint == fingerprint)
         return 1;
-    int err = stack_intern(py, profile, request);
+    if (err == 0)
+        err = stack_intern(py, profile, request);
     if (err == 0)
         request->fingerprint = fingerprint;
     else

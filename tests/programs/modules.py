@@ -2,8 +2,8 @@
 import time
 
 TEXT = """
-until = time.monotonic() + 0.04
-while time.monotonic() < until:
+until = time.process_time() + 0.04
+while time.process_time() < until:
     pass
 """
 
