@@ -8,7 +8,9 @@ looks at that). Every call that is sent is looked at by map()'s rules (`_effects
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 import threading
 import time
 from collections import deque
@@ -21,7 +23,7 @@ from allcores import _auto, _cost, _ext
 from allcores._effects import Effects, ambient, is_fixed
 from allcores._executor import ProcessPoolExecutor
 from allcores._lines import WorkerDiffers, _Checked
-from allcores._plan import LEAST_LOOKS, Plan, delayed_s, ran_s
+from allcores._plan import LEAST_LOOKS, Plan, delayed_s
 from allcores._threads import MOST_AUTO, ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ SEND_S = 2e-4  # what sending a call is taken to cost until it was measured
 COMPARED = 4  # calls before and after which all that they could change is compared; then one in 8
 HOLDS = 0.4  # of its time that a function holds the GIL, from which on it is taken not to wait
 ENOUGH = 3  # short calls after which a function is known to be short
+SHORT_TURN_S = (
+    1e-4  # of the threads at the GIL; with 5e-4 the longest waits measured were three times as long
+)
 MOST_PROVED = 64
 MOST_SEEN = 1024  # functions
 _OPTIONS = {"timeout": None, "max_workers": None}
@@ -135,8 +140,8 @@ class _Once(Plan):
     def __init__(self, call: _Call, early: Callable[[_Once, _ext.Inline], None]) -> None:
         super().__init__(call.fn, self.timed, iter((call.args,)), _OPTIONS, total=1, arity=2, portable=False)
         self.call, self.meet, self.bound = call, early, call.bound
-        self.thread = threading.get_native_id()
-        self.ran = ran_s(self.thread)
+        self.clock = time.pthread_getcpuclockid(threading.get_ident())
+        self.ran = time.thread_time()
         self.inline: Any = self.loop()
         self.delay = delayed_s()
         self.wall_s = self.thread_s = self.others_s = 0.0
@@ -395,9 +400,13 @@ class AutoExecutor(_base.Executor):
         """In the watcher's thread, while the call runs: have those behind it go elsewhere already."""
         seen = once.call.seen
         held, looks = loop.gil
-        cpu = ran_s(once.thread) - once.ran
         if seen.place is not None or looks < LEAST_LOOKS or held < 0.25 * looks or seen.cpu:
             return
+        with _short_turns():
+            self._leave_early(once, seen, held, looks)
+
+    def _leave_early(self, once: _Once, seen: _Seen, held: int, looks: int) -> None:
+        cpu = time.clock_gettime(once.clock) - once.ran  # no file, the reading of which gives the GIL away
         with self._lock:
             guess = _Seen(seen.name)
             guess.held, guess.looks, guess.send_s = held, looks, seen.send_s
@@ -659,6 +668,22 @@ def _facts(seen: _Seen) -> dict[str, Any]:
         },
         "estimates_s": dict(seen.costs),
     }
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    """While the watcher's thread decides and starts processes. It gives the GIL away many times, and where the calls
+    do so, too, each microseconds long, and more often than the switch interval, it gets it back seconds later: each
+    time it is woken in vain its wait for the interval's end begins anew."""
+    usual = sys.getswitchinterval()
+    short = min(usual, SHORT_TURN_S)
+    sys.setswitchinterval(short)
+    short = sys.getswitchinterval()  # as rounded
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == short:  # else the program has set it meanwhile
+            sys.setswitchinterval(usual)
 
 
 def _mean(values: deque[float]) -> float:

@@ -324,11 +324,6 @@ def _schedstat(thread: str) -> tuple[float, float]:
         return 0.0, 0.0
 
 
-def ran_s(thread: int) -> float:
-    """Seconds of CPU of one of our threads."""
-    return _schedstat(f"self/task/{thread}")[0]
-
-
 def delayed_s() -> float:
     """Seconds that this thread has waited for a CPU so far."""
     return _schedstat("thread-self")[1]

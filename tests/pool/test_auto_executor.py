@@ -34,6 +34,23 @@ def run(fn, count=250, *args, **kwargs):
         return got, pool.explain()
 """
 
+# A function that goes to processes; calls of -1 last there until they may go on, those from 1000 on leave a file.
+IN_PROCESSES = """
+import glob, signal
+from concurrent.futures.process import BrokenProcessPool
+def call(x):
+    if x < 0:
+        open(f"in-{os.getpid()}", "w")
+        while not os.path.exists("go"): spin(x)
+    if x >= 1000: open(f"done-{x}", "x")
+    return spin(x)
+def move(pool):
+    for _ in range(TRIES):
+        for future in [pool.submit(call, 1) for _ in range(250)]: future.result()
+        if not HAS_GIL or pool.explain()["call"]["backend"] == "processes": break
+    else: raise SystemExit(str(pool.explain()))
+"""
+
 
 def echo(*args: Any, **kwargs: Any) -> Any:
     return args, kwargs
@@ -208,7 +225,7 @@ def hold(x):
         return os.getpid()
     until = time.monotonic() + 40
     while not os.path.exists("gone"):  # computes, until a call behind it has run
-        for _ in range(100): spin(x)  # two threads that give the GIL away all the time let no third have it
+        spin(x)  # and gives the GIL away, more often than another thread could have it by waiting
         if time.monotonic() > until: return None
     return os.getpid()
 if __name__ == "__main__":
@@ -429,6 +446,50 @@ if __name__ == "__main__":
 """
         )
         self.assertEqual(done.stdout.count("done"), 200)
+
+    def test_death_of_a_worker_is_the_error_of_its_call_alone(self) -> None:
+        self.run_script(
+            PRELUDE
+            + IN_PROCESSES
+            + """
+if __name__ == "__main__":
+    with allcores.AutoExecutor(2) as pool:
+        move(pool)
+        held, gone = [pool.submit(call, -1) for _ in range(3 * HAS_GIL)], []
+        while HAS_GIL and not gone:
+            time.sleep(0.005)
+            gone = [pid for name in glob.glob("in-*") if (pid := int(name[3:])) != os.getpid()]
+        for pid in gone: os.kill(pid, signal.SIGKILL)
+        open("go", "x")  # lets the others end
+        errors = [future.exception(30) for future in held]
+        died = [error for error in errors if error]
+        assert len(died) >= len(gone) and all(isinstance(error, BrokenProcessPool) for error in died), errors
+        assert not died or "SIGKILL" in str(died[0]), died
+        before = pool.explain()["call"]["in_processes"]
+        got = [future.result(30) for future in [pool.submit(call, 1) for _ in range(100)]]
+        if HAS_GIL:
+            assert pool.explain()["call"]["in_processes"] > before and not set(got) & set(gone), pool.explain()
+            assert len(set(got) - {os.getpid()}) >= 1, pool.explain()
+"""
+        )
+
+    def test_exit_waits_for_what_is_in_processes(self) -> None:
+        done = self.run_script(
+            PRELUDE
+            + IN_PROCESSES
+            + """
+if __name__ == "__main__":
+    pool = allcores.AutoExecutor(2)
+    move(pool)
+    for x in range(1000, 1100): pool.submit(call, x)
+    print("submitted", flush=True)
+    sys.exit(3)
+""",
+            code=3,
+        )
+        self.assertEqual(done.stdout, "submitted\n")
+        made = {int(path.name[5:]) for path in self.directory.glob("done-*")}
+        self.assertEqual(made, set(range(1000, 1100)))
 
     def test_nothing_is_started_for_nothing(self) -> None:
         self.run_script(
