@@ -1,0 +1,131 @@
+"""Single decisions of allcores.map() from given measurements: where a long first call is judged by whether its thread
+sleeps, and when threads are given up because their calls take turns. No clock decides here."""
+
+from __future__ import annotations
+
+import threading
+import time
+import unittest
+from typing import Any
+from unittest import mock
+
+from allcores import _auto, _cost, _ext, _lines
+from allcores._plan import Plan
+
+
+def item(x: int) -> int:
+    return x
+
+
+def made_plan(**options: Any) -> Plan:
+    """Of a hundred items, on two CPUs."""
+    plan = Plan(
+        item, item, iter(range(100)), {**_auto._DEFAULTS, **options}, total=100, arity=1, portable=True
+    )
+    plan.cpus = 2
+    return plan
+
+
+class Look:
+    """An Inline's `look` that keeps what the watcher saw of the call that runs, and lets the call end."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.seen = share, threading.Event()
+
+    def __call__(self, loop: Any) -> Any:
+        return loop.timed(loop.take())[0]
+
+    def failed(self, loop: Any, error: Exception) -> Exception:
+        return error
+
+    def early(self, loop: Any, own_s: float) -> None:
+        if loop.asleep == self.share:
+            self.seen.set()
+
+
+class Sleep(unittest.TestCase):
+    def seen(self, share: float, call: Any) -> None:
+        """The watcher sees that share of the looks asleep while `call` runs, which ends once it did."""
+        look = Look(share)
+        _auto._begin_watch()
+        loop = _ext.Inline(lambda _: call(look.seen), iter([0]), False, look, True)
+        self.assertEqual(list(loop), [True])
+
+    def test_thread_in_a_call_that_waits_is_seen_asleep(self) -> None:
+        self.seen(1.0, lambda seen: seen.wait(20))
+
+    def test_thread_in_a_call_that_computes_is_seen_awake(self) -> None:
+        def compute(seen: threading.Event) -> bool:
+            until = time.monotonic() + 20
+            while not seen.is_set() and time.monotonic() < until:
+                sum(range(1000))
+            return seen.is_set()
+
+        self.seen(0.0, compute)
+
+    def chosen(self, asleep: float, held: int) -> Any:
+        """For a call that has run for a second: what the watcher chooses beside it."""
+        plan = made_plan()
+        plan.began -= 1.0
+        loop = mock.Mock(row=0, calls=0, rest=None, asleep=asleep, gil=(held, 64))
+        with (
+            mock.patch.object(_lines, "make") as make,
+            mock.patch.object(_lines, "enter", return_value=False),
+        ):
+            plan.early(loop, 0.0)
+        return make.call_args.args[1]
+
+    def test_long_call_that_sleeps_is_met_by_threads(self) -> None:
+        choice = self.chosen(1.0, 0)
+        self.assertEqual(choice.backend, "threads")
+        self.assertIn("it waits", choice.reason)
+        self.assertGreater(choice.workers, 2)
+
+    def test_long_call_that_computes_is_not_taken_to_wait(self) -> None:
+        under_gil, native = self.chosen(0.0, 64), self.chosen(0.0, 0)
+        for choice in (under_gil, native):
+            self.assertNotIn("waits", choice.reason)
+        self.assertEqual(under_gil.backend, "processes" if _cost.HAS_GIL else "threads")
+        self.assertEqual((native.backend, native.workers), ("threads", 2))
+
+
+class Turns(unittest.TestCase):
+    """Threads whose calls use one CPU in all, ten times as slow as was estimated, seem to take turns."""
+
+    SLOW, FAST = (0.1, 0.1, 10), (0.1, 0.19, 1000)  # seconds, of CPU, items
+
+    def given_back(self, *looks: tuple[float, float, int], delay: float = 0.0, **options: Any) -> list[bool]:
+        """After each look; delay: seconds that threads wait for a CPU between two."""
+        plan = made_plan(**options)
+        plan.facts.costs = {"threads": 0.001, "inline": 0.002}
+        line = _lines.Threads(plan, 2, "threads")
+        told = []
+        with mock.patch.object(_lines, "all_delayed_s", side_effect=(delay * n for n in range(100))):
+            for look in looks:
+                line._look(*look)
+                told.append(line.give_back)
+        self.assertEqual("took turns" in plan.facts.reason, line.give_back)
+        return told
+
+    def test_they_are_given_up_at_the_second_look_that_says_so(self) -> None:
+        self.assertEqual(self.given_back(self.SLOW, self.SLOW), [False, True])
+
+    def test_look_in_between_that_says_otherwise_begins_anew(self) -> None:
+        looks = [self.SLOW, self.FAST, self.SLOW, self.FAST, self.SLOW, self.SLOW]
+        self.assertEqual(self.given_back(*looks), [False] * 5 + [True])
+
+    def test_no_item_within_a_look_says_nothing(self) -> None:
+        self.assertEqual(self.given_back(self.SLOW, (0.1, 0.1, 0), self.SLOW), [False] * 3)
+
+    def test_threads_that_wait_for_a_cpu_are_another_programs_doing(self) -> None:
+        self.assertEqual(self.given_back(*[self.SLOW] * 6, delay=0.05), [False] * 6)
+
+    def test_calls_as_fast_as_estimated_may_use_one_cpu(self) -> None:
+        self.assertEqual(self.given_back(*[(0.1, 0.1, 100)] * 6), [False] * 6)
+
+    def test_backend_that_was_asked_for_stays(self) -> None:
+        self.assertEqual(self.given_back(*[self.SLOW] * 6, backend="threads"), [False] * 6)
+
+
+if __name__ == "__main__":
+    unittest.main()
