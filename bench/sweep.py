@@ -1,6 +1,8 @@
 """Programs made by chance from a few figures, and how often `allcores why` is right about them:
-python bench/sweep.py [count] [--seed N] [--seconds S] [--python EXE] [-o TABLE.md].
+python bench/sweep.py [count] [--seed N] [--seconds S] [--python EXE]... [--log FILE [--next N]] [-o TABLE.md].
 
+With --log what is done is kept, so that a long run may be made in parts: call it with --next 20 until it says that
+nothing is left. The table and the exit status are of all that is in the log. A case takes about 2.5 s.
 Each case is a set of figures (threads, native share, wait share, task length, payload, noise of other programs)
 whose verdict follows from how it is built. Between two verdicts (half native, half Python) either is right. What a
 confidence is worth is the share of right answers among those that were given with it.
@@ -24,6 +26,7 @@ from common import hogs, program, why
 
 CPUS = len(os.sched_getaffinity(0))
 Case = dict[str, Any]
+Result = tuple[str, str, bool]  # the verdict, its confidence, is it right
 
 
 def threads(dice: random.Random) -> tuple[Case, set[str]]:
@@ -100,7 +103,7 @@ def make(dice: random.Random, seconds: float) -> tuple[Case, set[str], int]:
     return {**case, "seconds": seconds}, right, noise
 
 
-def judge(case: Case, right: set[str], noise: int, python: str) -> tuple[str, str, bool]:
+def judge(case: Case, right: set[str], noise: int, python: str) -> Result:
     """The verdict, its confidence and whether it is right. A run that others disturbed is made again."""
     for _ in range(2):
         with hogs(noise) if noise else nullcontext():
@@ -113,7 +116,25 @@ def judge(case: Case, right: set[str], noise: int, python: str) -> tuple[str, st
     return verdict["id"], verdict["confidence"], verdict["id"] in right or disturbed
 
 
-def table(results: list[tuple[str, str, bool]]) -> str:
+def cases(options: argparse.Namespace) -> list[tuple[Case, set[str], int, str]]:
+    """All of a run, with the interpreter of each: the same for the same options."""
+    dice = random.Random(options.seed)
+    made = [make(dice, options.seconds) for _ in range(options.count)]
+    pythons = options.python or [sys.executable]
+    return [(*one, pythons[i % len(pythons)]) for i, one in enumerate(made)]
+
+
+def measured(log: Path | None, of: str) -> list[Result]:
+    """What earlier calls of the same run have found."""
+    if log is None or not log.exists():
+        return []
+    first, *lines = log.read_text().splitlines()
+    if first != of:
+        raise SystemExit(f"{log} is of another run: {first}")
+    return [tuple(json.loads(line)) for line in lines]
+
+
+def table(results: list[Result]) -> str:
     lines = ["| confidence | cases | right | share |", "|---|---|---|---|"]
     for confidence in ("sure", "likely", "a guess"):
         these = [right for _, given, right in results if given == confidence]
@@ -132,15 +153,21 @@ def main() -> int:
     parser.add_argument("count", nargs="?", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs the programs")
+    parser.add_argument("--python", action="append", help="what runs the programs; several: in turns")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what is done there, and go on from it")
+    parser.add_argument("--next", type=int, default=sys.maxsize, metavar="N", help="stop after so many more")
     parser.add_argument("-o", metavar="FILE", help="write the table there, too")
     options = parser.parse_args()
-    dice = random.Random(options.seed)
-    results = []
-    for _ in range(options.count):
-        case, right, noise = make(dice, options.seconds)
-        result = judge(case, right, noise, options.python)
+    of = json.dumps([options.count, options.seed, options.seconds, options.python])
+    results = measured(options.log, of)
+    if options.log and not results:
+        options.log.write_text(of + "\n")
+    for case, right, noise, python in cases(options)[len(results) :][: options.next]:
+        result = judge(case, right, noise, python)
         results.append(result)
+        if options.log:
+            with options.log.open("a") as log:
+                log.write(json.dumps(result) + "\n")
         print(f"{len(results):4} {result[0]}, {result[1]}", file=sys.stderr, flush=True)
         if not result[2]:
             print(
@@ -150,6 +177,9 @@ def main() -> int:
     print(text)
     if options.o:
         Path(options.o).write_text(text + "\n")
+    if len(results) < options.count:
+        print(f"{options.count - len(results)} of {options.count} are left")
+        return 0
     sure = [right for _, given, right in results if given == "sure"]
     wrong = 1 - sum(sure) / len(sure) if sure else 0
     return 1 if wrong > 0.02 or sum(right for _, _, right in results) < 0.95 * len(results) else 0

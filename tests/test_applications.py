@@ -43,6 +43,8 @@ LIBRARIES = [
     ("requests_in_asyncio", "requests", "blocked-event-loop"),
     ("aiohttp_pages", "aiohttp", "serial-awaits"),
     ("joblib_arrays", "joblib", "pickling"),
+    ("dask_threads", "dask", "gil-bound-threads"),
+    ("dask_bag", "dask", "start-up"),
 ]
 QUICK = ("pandas_apply", "sqlite_rows")  # of packages that the other tests have, too
 
@@ -74,6 +76,29 @@ def test_mypy_on_a_tree(run: Runner, at_home: Path) -> None:
     assert report["verdict"]["id"] == "single-thread-python", report["verdict"]
     assert "installed code ran for" in report["verdict"]["evidence"]
     assert "mypy/" in report["verdict"]["evidence"]
+
+
+@pytest.mark.long
+def test_black_on_a_tree(run: Runner, at_home: Path) -> None:
+    """More than one file: a process for each CPU."""
+    needs("black")
+    tree = at_home / "tree"
+    tree.mkdir()
+    modules = [one for one in Path(os.__file__).parent.glob("*.py") if 20_000 < one.stat().st_size < 50_000]
+    for one in sorted(modules)[:16]:
+        (tree / one.name).write_bytes(one.read_bytes())
+    report = run.why_alone([sys.executable, "-m", "black", "--quiet", "--no-cache", str(tree)])
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "workers of ProcessPoolExecutor" in report["verdict"]["evidence"]
+
+
+@pytest.mark.long
+def test_grid_search(run: Runner, at_home: Path) -> None:
+    """Long enough that importing scikit-learn, in one thread, is a small part of it."""
+    needs("sklearn")
+    report = run.why_alone(command("grid_search", 4 * SECONDS))
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    assert "2 workers of joblib (loky)" in report["verdict"]["evidence"]
 
 
 @pytest.mark.long

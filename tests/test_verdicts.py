@@ -77,6 +77,7 @@ PROGRAMS = [
     ("blocked-event-loop", "loop_compute", (SECONDS,)),
     ("idle", "loop_idle", (SECONDS,)),
     ("idle", "loop_threads", (SECONDS,)),
+    ("idle", "loop_pool", (SECONDS,)),
     ("serial-awaits", "await_loop", (SECONDS,)),
     ("serial-awaits", "await_pages", (SECONDS,)),
     ("serial-awaits", "await_tasks", (SECONDS,)),

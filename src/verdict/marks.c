@@ -31,6 +31,7 @@ static const struct rule rules[] = {
     {"/multiprocessing/pool.py", "_helper_reraises_exception", CALLS, 0},
     {"/multiprocessing/pool.py", "get", AC_MARK_RESULT | OWN, 0},
     {"/multiprocessing/pool.py", NULL, OWN, 0},
+    {"/multiprocessing/process.py", "_bootstrap", AC_MARK_CHILD, 0},
     {"/multiprocessing/forkserver.py", "main", AC_MARK_FORKER, 0},
     {"/multiprocessing/reduction.py", NULL, DATA, 0},
     {"/multiprocessing/connection.py", "_send", DATA, 0},
@@ -160,6 +161,7 @@ int ac_marks_new(const struct ac_profile *profile, const uint8_t *user, struct a
         uint32_t above = marks.of_node[parent];
         uint32_t caller = parent ? marks.of_func[ac_node_func(profile, parent)] : 0;
         uint32_t own = marks.of_func[func];
+        above &= own & AC_MARK_CHILD ? ~(uint32_t)(AC_MARK_LOOP | AC_MARK_HANDLE) : ~0U;
         uint32_t leaf = user[func] ? AC_MARK_USER : 0;
         leaf |= in_task(above, caller, own, user[func]) ? AC_MARK_TASK : 0;
         marks.of_node[n] = (above & ~(uint32_t)(AC_MARK_TASK | AC_MARK_USER)) | own | leaf;

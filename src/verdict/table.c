@@ -386,10 +386,15 @@ static void code_single_python(const struct ac_case *c, struct ac_buf *buf, stru
                     ac_has_no_gil(c->evidence) ? "ThreadPoolExecutor" : "ProcessPoolExecutor", buf, place);
 }
 
+/* What the same function runs in Python goes to the threads with its native calls: one thread's runs beside the
+ * others' calls, on as many CPUs as keep the GIL busy. */
 static struct ac_fit fit_single_native(const struct ac_evidence *e) {
     double native = e->p_states[AC_NATIVE];
     bool fits = is_alone(e) && native >= 0.45 && native >= e->p_states[AC_PYTHON];
-    struct ac_fit fit = spread_over(e, fmin(native, 1), e->usable, by_margin((native - 0.35) / 0.35));
+    bool same = e->native.func != AC_NO_FUNC && e->native.func == e->python.func;
+    double python = same ? fmin(e->python.seconds / e->wall_s, e->p_states[AC_PYTHON]) : 0;
+    double k = python > 0 ? fmin(e->usable, (native + python) / python) : e->usable;
+    struct ac_fit fit = spread_over(e, fmin(native + python, 1), k, by_margin((native - 0.35) / 0.35));
     fit.fits = fits && fit.fits;
     return fit;
 }
