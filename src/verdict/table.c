@@ -386,8 +386,8 @@ static void code_single_python(const struct ac_case *c, struct ac_buf *buf, stru
                     ac_has_no_gil(c->evidence) ? "ThreadPoolExecutor" : "ProcessPoolExecutor", buf, place);
 }
 
-/* What the same function runs in Python goes to the threads with its native calls: one thread's runs beside the
- * others' calls, on as many CPUs as keep the GIL busy. */
+/* What the same function runs in Python goes to the threads with its native calls: one thread's runs beside
+ * the others' calls, on as many CPUs as keep the GIL busy. */
 static struct ac_fit fit_single_native(const struct ac_evidence *e) {
     double native = e->p_states[AC_NATIVE];
     bool fits = is_alone(e) && native >= 0.45 && native >= e->p_states[AC_PYTHON];
