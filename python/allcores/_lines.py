@@ -484,8 +484,8 @@ class _Checked:
         changed = state.changed() if state else None
         if changed:
             raise RuntimeError(
-                f"allcores.map: a call changed {changed} in a worker process, which earlier calls had not: "
-                'use backend="inline" or "threads"'
+                f"allcores.map: a call changed {changed} in a worker process, which earlier calls had not; its caller "
+                'does not see that, and no item runs twice: use backend="inline" or "threads"'
             )
         return results
 
@@ -583,9 +583,26 @@ class Processes(_Line):
             )
         changed = state.changed() if state is not None else None
         if changed:
-            chunk.error = RuntimeError(
-                f'allcores.map: a call changed {changed}, which earlier calls had not: use backend="inline"'
-            )
+            self._stay_behind(chunk, changed)
+
+    def _stay_behind(self, chunk: _Chunk, changed: str) -> None:
+        """This chunk's calls, made here, are the loop's; those behind it that a worker has begun did not see what
+        they changed, so that nobody knows their results; all others are made here, too."""
+        facts = self.plan.facts
+        self.give_back = True
+        facts.stays = facts.reason = f"{facts.name} changed {changed}"
+        for later in self.window:
+            if later.first <= chunk.first or later.remote is None:
+                continue
+            if later.remote.poll() == QUEUED and later.remote.cancel():
+                later.remote = None
+            else:
+                later.remote.close()
+                later.remote, later.results = None, []
+                later.error = RuntimeError(
+                    f"allcores.map: a call changed {changed}, which earlier calls had not, while this item was with "
+                    'a worker process, which does not see that; no item runs twice: use backend="inline"'
+                )
 
     def _steal(self) -> bool:
         if not self.helps:

@@ -1,5 +1,6 @@
 """Single decisions of allcores.map() from given measurements: where a long first call is judged by whether its thread
-sleeps, and when threads are given up because their calls take turns. No clock decides here."""
+sleeps, when threads are given up because their calls take turns, and what becomes of items that are with workers when
+a call changes what they might read. No clock decides here."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from allcores import _auto, _cost, _ext, _lines
+from allcores._effects import Effects
 from allcores._plan import Plan
 
 
@@ -17,11 +19,9 @@ def item(x: int) -> int:
     return x
 
 
-def made_plan(**options: Any) -> Plan:
+def made_plan(fn: Any = item, **options: Any) -> Plan:
     """Of a hundred items, on two CPUs."""
-    plan = Plan(
-        item, item, iter(range(100)), {**_auto._DEFAULTS, **options}, total=100, arity=1, portable=True
-    )
+    plan = Plan(fn, fn, iter(range(100)), {**_auto._DEFAULTS, **options}, total=100, arity=1, portable=True)
     plan.cpus = 2
     return plan
 
@@ -125,6 +125,43 @@ class Turns(unittest.TestCase):
 
     def test_backend_that_was_asked_for_stays(self) -> None:
         self.assertEqual(self.given_back(*[self.SLOW] * 6, backend="threads"), [False] * 6)
+
+
+class Late(unittest.TestCase):
+    """A call in the calling thread changes what earlier calls had not, while others are with workers."""
+
+    def test_results_behind_it_are_made_here_or_an_error(self) -> None:
+        seen: list[int] = []
+
+        def item(x: int) -> int:
+            if x == 3:
+                getattr(seen, "append")(x)  # noqa: B009 - what the code does not show
+            return x + 10 * len(seen)
+
+        plan = made_plan(fn=item)
+        plan.effects = Effects(item)
+        line = _lines.Processes(plan, 1, 0.01)
+        self.addCleanup(line.close)
+        chunks = [_lines._Chunk([first, first + 1], first, True) for first in range(0, 10, 2)]
+        line.window.extend(chunks)
+        before, changes, queued, running, over = chunks
+        for chunk, state in ((before, _lines.RUNNING), (queued, _lines.QUEUED), (running, _lines.RUNNING),
+                             (over, _lines.OVER)):  # fmt: skip
+            chunk.remote = mock.Mock(**{"poll.return_value": state, "cancel.return_value": True})
+        line._make(changes)
+        self.assertEqual([list(batch) for batch in line._batch(changes)], [[2, 13]])
+        self.assertTrue(before.remote is not None and before.error is None)
+        self.assertIsNone(queued.remote)
+        line._make(queued)
+        self.assertEqual([list(batch) for batch in line._batch(queued)], [[14, 15]])
+        for chunk in (running, over):
+            with self.assertRaisesRegex(
+                RuntimeError, "a call changed seen, which earlier calls had not, while"
+            ):
+                for batch in line._batch(chunk):
+                    list(batch)
+        self.assertTrue(line.give_back)
+        self.assertEqual(plan.facts.stays, f"{plan.facts.name} changed seen")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,29 @@ class Effects(Case):
                     self.assertEqual(repr(state()), left, str(allcores.explain()))
         self.assertLess(refused, len(CASES) / 8)
 
+    def test_one_late_change_gives_the_loops_answer_or_an_error(self) -> None:
+        """Whether it falls to a worker or to the calling thread, the items behind it may read it."""
+        self.run_script("""
+import allcores
+def work(x):
+    for _ in range(3000): x = (x * 3 + 1) % 1009
+    return x
+def made(late):
+    seen = []
+    def fn(x):
+        if x == late: getattr(seen, "append")(x)
+        return work(x) + len(seen)
+    return fn
+if __name__ == "__main__":
+    list(allcores.map(work, range(50), backend="processes"))
+    for late in range(200, 600, 31):
+        fn = made(late)
+        expected = [fn(x) for x in range(700)]
+        try: got = list(allcores.map(made(late), range(700)))
+        except RuntimeError as error: assert "a call changed seen" in str(error), error
+        else: assert got == expected, (late, allcores.explain())
+""")
+
     def test_what_changes_nothing_leaves_the_thread(self) -> None:
         self.run_script("""
 import allcores, functools, math, os
