@@ -112,11 +112,11 @@ CASES: list[Case] = [
         {"pool.submit(work, n).result()": "pool.apply_async(work, (n,)).get()", **POOL, **WORK},
     ),
     ("chunksize of map", TINY, {"range(300)": "range(40_000)"}),
-    ("chunksize of Pool.imap", TINY, {"pool.map": "pool.imap", "range(300)": "range(60_000)", **POOL}),
+    ("chunksize of Pool.imap", TINY, {"pool.map": "pool.imap", "range(300)": "range(150_000)", **POOL}),
     (
         "chunksize of Pool.imap_unordered",
         TINY,
-        {"pool.map": "pool.imap_unordered", "range(300)": "range(60_000)", **POOL},
+        {"pool.map": "pool.imap_unordered", "range(300)": "range(150_000)", **POOL},
     ),
     ("awaits in a loop to gather", CONNECTIONS, MANY),
     (

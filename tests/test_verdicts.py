@@ -56,6 +56,7 @@ PROGRAMS = [
     ("tiny-tasks", "tiny_submit", (SECONDS,)),
     ("tiny-tasks", "tiny_map", (SECONDS,)),
     ("tiny-tasks", "tiny_imap", (SECONDS,)),
+    ("tiny-tasks", "tiny_numbers", (SECONDS,)),
     ("pickling", "pickle_arguments", (SECONDS,)),
     ("pickling", "pickle_results", (SECONDS,)),
     ("pickling", "pickle_bytes", (SECONDS,)),
