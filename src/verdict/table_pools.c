@@ -63,8 +63,11 @@ void ac_say_tiny_tasks(const struct ac_case *c, struct ac_buf *buf) {
 
 void ac_why_tiny_tasks(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_pool *pool = &c->evidence->pool;
-    ac_buf_printf(buf, "%u workers went to sleep %.0f times a second, about once a task", pool->workers,
-                  pool->switches);
+    ac_buf_printf(
+        buf,
+        "%.0f %% of the first went into queues, locks and bookkeeping, not into pickling; %u workers "
+        "went to sleep %.0f times a second",
+        100 * (1 - data_share(c->evidence)), pool->workers, pool->switches);
     if (pool->task.func != AC_NO_FUNC) {
         ac_buf_str(buf, "; the tasks: ");
         ac_put_spot(c, &pool->task, buf);
