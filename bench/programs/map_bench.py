@@ -173,6 +173,8 @@ def in_turns(
     for turn in range(times):
         names = list(jobs)
         for name in names if turn % 2 else reversed(names):
+            if name == "ours" and len(items) < 10:  # between two of them its pool may have gone
+                ours(bytecode, [200_000] * 30)
             found[name].append(timed(jobs[name], fn, items))
     return found
 
@@ -181,10 +183,11 @@ def finalists(jobs: dict[str, Job], fn: Callable[[Any], Any], items: list[Any]) 
     """The two that are fastest; first their pools' workers come up."""
     few = items[: max(len(items) // 10, 4)] if len(items) > 20_000 else items
     for job in jobs.values():
-        job(fn, items[:3])
-    took = {
-        name: min(timed(job, fn, few) for _ in range(1 if len(few) < 10 else 2)) for name, job in jobs.items()
-    }
+        job(fn, items[:WORKERS])
+    took = {name: timed(job, fn, few) for name, job in jobs.items()}
+    for name, job in jobs.items():
+        if took[name] < 0.5:
+            took[name] = min(took[name], timed(job, fn, few))
     return {name: jobs[name] for name in sorted(took, key=lambda name: took[name])[:2]}
 
 

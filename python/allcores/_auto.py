@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from allcores import _ext
@@ -20,6 +21,7 @@ from allcores._plan import Facts, Plan, here
 
 Backend = Literal["auto", "inline", "threads", "processes", "interpreters"]
 BACKENDS = ("auto", "inline", "threads", "processes", "interpreters")
+HURRIED_S = 0.0002  # seconds between two threads' turns at the GIL while the watcher decides
 _EMPTY: tuple[Any, ...] = ([], (), range(0), range(1 << 70), "", b"")
 _PORTABLE = frozenset(type(iter(one)) for one in _EMPTY)  # iterators that any thread may ask
 
@@ -52,6 +54,22 @@ class _Star:
 # --- the watcher
 
 
+@contextmanager
+def _hurried() -> Iterator[None]:
+    """Beside a thread that computes, each return from a system call waits a switch interval for the GIL: imports and
+    the start of a pool take dozens, 0.3 s in all. So a shorter one meanwhile; whoever sets another keeps it."""
+    usual = sys.getswitchinterval()
+    if usual <= HURRIED_S:
+        yield
+        return
+    sys.setswitchinterval(HURRIED_S)
+    try:
+        yield
+    finally:
+        if abs(sys.getswitchinterval() - HURRIED_S) < 1e-6:
+            sys.setswitchinterval(usual)
+
+
 def _watch() -> None:
     while True:
         own_s = time.thread_time()
@@ -59,7 +77,8 @@ def _watch() -> None:
             plan = loop.look
             try:
                 if plan is not None:
-                    plan.early(loop, time.thread_time() - own_s)
+                    with _hurried():
+                        plan.early(loop, time.thread_time() - own_s)
             except Exception:  # never the user's trouble: the loop goes on without
                 plan.facts.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
             del loop, plan

@@ -5,7 +5,8 @@ Of an item are known: wall time t, CPU time c, the time g that it holds the GIL,
 - n threads: the slowest of t/n, c and the dispatch on both sides over the CPUs, and g + dispatch, for one thread
   at a time holds the GIL;
 - processes: n workers and the calling thread share the items so that they end together. A worker's item costs
-  t + p, the calling thread's t, and each item that was sent costs the calling thread p.
+  t + p, the calling thread's t, and each item that was sent costs the calling thread p. Where they have to be started,
+  the calling thread is held up while it does that, and then makes items alone until they are there.
 The constants are measured by bench/map.py on two cores of 2.x GHz; they matter only where the choice is close.
 """
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 THREAD_S = 8e-6  # a task of the thread pool, GIL handed over twice
 SEND_S = 2.5e-7  # an item of a chunk of plain numbers, each way
 PER_BYTE = 1.5e-10  # out-of-band buffers
-COLD_S = 0.12  # until a first worker is there
+COLD_S = 0.09  # until a first worker is there (measured: 0.06 to 0.095)
+START_S = 0.015  # of it, that the calling thread is held up (measured: 0.01 to 0.018)
 MOST_THREADS = 64
 GAIN = 0.88  # of the loop's time; above it nothing moves
 
@@ -48,7 +50,15 @@ def in_processes(wall: float, pickling: float, workers: int) -> float:
     return max(remote * (wall + send) / workers, send)
 
 
-def choose(plan: Plan, left: int | None) -> Choice | None:
+def started(item_s: float, wall: float, left: int, start_s: float) -> float:
+    """Seconds an item, of so many, in processes that are there in start_s and then take item_s an item."""
+    held_up = START_S if start_s >= COLD_S else 0.0
+    alone = min(left * wall, start_s - held_up)
+    return (held_up + alone + (left * wall - alone) * item_s / wall) / left
+
+
+def choose(plan: Plan, left: int | None, early: bool = False) -> Choice | None:
+    """Where the rest is best made, if not here. early: the first call still runs, so that its figures may change."""
     cpus = plan.cpus
     asked = plan.options["max_workers"]
     wall = plan.wall
@@ -70,8 +80,12 @@ def choose(plan: Plan, left: int | None) -> Choice | None:
         pickling = sum(plan.pickling) / len(plan.pickling) if plan.pickling else 0.0
         plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus)
     lines = sys.modules.get("allcores._lines")  # not imported for work that stays
-    if (lines is None or lines.processes_cold()) and left is not None and left * wall < 2 * COLD_S:
-        plan.facts.costs.pop("processes", None)
+    start_s = COLD_S if lines is None else lines.processes_in_s()
+    if start_s and left and "processes" in plan.facts.costs:
+        plan.facts.costs["processes"] = started(plan.facts.costs["processes"], wall, left, start_s)
+    # seen at a few looks: what threads would gain is within the error
+    if early and HAS_GIL and gil > 0.5 * wall:
+        plan.facts.costs["threads"] = max(plan.facts.costs["threads"], wall)
     best = min(plan.facts.costs, key=lambda name: plan.facts.costs[name])
     if best == "processes" and plan.facts.costs["threads"] <= 1.05 * plan.facts.costs[best]:
         best = "threads"

@@ -45,6 +45,7 @@ _kept: dict[_Key, list[Any]] = {}  # pools of threads that no line has: each lin
 _users: dict[_Key, weakref.WeakSet[Any]] = {}
 _used: dict[_Key, float] = {}
 _surroundings: dict[_Key, Any] = {}  # of a process pool, when it was made
+_born: dict[_Key, float] = {}  # when that was
 _inherited: list[Any] = []  # a fork's child must not end its parent's pools
 _keeper: threading.Thread | None = None
 
@@ -57,7 +58,7 @@ def _lend(line: Any, key: _Key) -> Any:
             if pool is None or getattr(pool, "_broken", False) or _surroundings.get(key) != ambient():
                 if pool is not None and not _users.get(key):
                     pool.shutdown(wait=False)
-                _surroundings[key] = ambient()
+                _surroundings[key], _born[key] = ambient(), time.monotonic()
                 pool = _shared[key] = _make(*key)
         else:
             kept = _kept.get(key)
@@ -96,12 +97,14 @@ def _make(kind: str, workers: int) -> Any:
     return ProcessPoolExecutor(workers)
 
 
-def processes_cold() -> bool:
-    """Whether all has to be started for processes: there are none of ours, or not with today's surroundings."""
+def processes_in_s() -> float:
+    """Seconds until a worker is there, about; COLD_S where all has to be started: there are no processes of ours, or
+    not with today's surroundings."""
     with _lock:
-        pools = list(_shared.items())
+        pools = [(pool, _surroundings.get(key), _born[key]) for key, pool in _shared.items()]
     now = ambient() if pools else None
-    return not any(not pool._broken and _surroundings.get(key) == now for key, pool in pools)
+    births = [born for pool, surroundings, born in pools if not pool._broken and surroundings == now]
+    return max(0.0, _cost.COLD_S - (time.monotonic() - min(births))) if births else _cost.COLD_S
 
 
 def _begin_keeping() -> None:

@@ -213,14 +213,17 @@ class Plan:
             self.facts.no_processes = self.facts.no_processes or self.effects.against_processes()
         return self.state is not None or (early and not self.effects.own_state)
 
-    def _gil(self, loop: _ext.Inline) -> None:
+    def _gil(self, loop: _ext.Inline, early: bool) -> None:
+        """The share of the looks since the last decision; while the first call runs, of all."""
         held, looks = (now - seen for now, seen in zip(loop.gil, self.gil_seen, strict=True))
         if looks >= LEAST_LOOKS:
-            self.facts.gil_share, self.gil_seen = held / looks, loop.gil
+            self.facts.gil_share = held / looks
+            if not early:
+                self.gil_seen = loop.gil
 
     def decide(self, loop: _ext.Inline, early: bool = False) -> None:
         """Go on elsewhere where that is cheaper."""
-        self._gil(loop)
+        self._gil(loop, early)
         left = self.left(loop)
         if self.wall < LEAST_ITEM:
             self.facts.reason = "the items are too small to send"
@@ -228,7 +231,7 @@ class Plan:
             self.facts.reason = "too little work left"
         elif not self._look_at_effects(early):
             loop.due = True  # the next item, then what it changed
-        elif self.facts.stays is None and (choice := _cost.choose(self, left)) is not None:
+        elif self.facts.stays is None and (choice := _cost.choose(self, left, early)) is not None:
             if early or self.looked == loop.calls:
                 self._take(loop, choice, early)
             else:  # it may have begun to change something since

@@ -10,10 +10,12 @@ import time
 import traceback
 import unittest
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import allcores
+from allcores import _cost, _lines, _plan
 from common import Case, wait_until
 
 BACKENDS: list[Any] = ["auto", "inline", "threads", "processes"]
@@ -533,6 +535,58 @@ if __name__ == "__main__":
 
         results = allcores.map(item, range(3))
         self.assertRaises(ValueError, next, results)
+
+
+def busy(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def sets_the_interval(seconds: float) -> None:
+    sys.setswitchinterval(0.003)
+    busy(seconds)
+
+
+class Choices(Case):
+    @staticmethod
+    def chosen(wall: float, left: int, gil: float, start_s: float, early: bool = False) -> str | None:
+        facts = _plan.Facts("fn", gil_share=gil)
+        plan: Any = SimpleNamespace(
+            cpus=2, options={"max_workers": None}, wall=wall, cpu_s=[wall], facts=facts, pickling=[1e-6]
+        )
+        with (
+            mock.patch.object(_lines, "processes_in_s", lambda: start_s),
+            mock.patch.object(_cost, "HAS_GIL", True),
+        ):
+            choice = _cost.choose(plan, left, early)
+        return choice and choice.backend
+
+    def test_processes_are_started_where_that_pays(self) -> None:
+        cold = _cost.COLD_S
+        self.assertEqual(self.chosen(0.028, 8, 1.0, cold), "processes")
+        self.assertIsNone(self.chosen(0.028, 4, 1.0, cold))
+        self.assertEqual(self.chosen(0.028, 4, 1.0, 0.0), "processes")
+        self.assertEqual(self.chosen(0.028, 6, 1.0, cold / 3), "processes")  # they are on their way
+
+    def test_threads_are_not_chosen_by_a_few_looks_at_the_gil(self) -> None:
+        self.assertIsNone(self.chosen(0.0226, 4, 0.875, _cost.COLD_S, early=True))
+        self.assertEqual(self.chosen(0.3, 4, 0.875, _cost.COLD_S, early=True), "processes")
+        self.assertEqual(self.chosen(0.02, 4, 0.0, _cost.COLD_S, early=True), "threads")
+
+    def test_the_switch_interval_is_short_while_the_watcher_decides(self) -> None:
+        usual = sys.getswitchinterval()
+        seen: list[float] = []
+        with mock.patch.object(_plan.Plan, "early", lambda *_: seen.append(sys.getswitchinterval())):
+            list(allcores.map(busy, [0.1]))
+        self.assertTrue(seen)
+        self.assertLess(max(seen), usual)
+        self.assertEqual(sys.getswitchinterval(), usual)
+        try:
+            list(allcores.map(sets_the_interval, [0.1, 0.1]))
+            self.assertAlmostEqual(sys.getswitchinterval(), 0.003)
+        finally:
+            sys.setswitchinterval(usual)
 
 
 class Explained(Case):
