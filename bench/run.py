@@ -29,6 +29,7 @@ NAMES = [
     "latency",
     "pool",
     "map",
+    "auto_executor",
     "race",
     "page",
     "fixes",
