@@ -65,7 +65,8 @@ static int64_t tree_memory(pid_t pid, int depth) {
 static void look(struct watch *w, int64_t now) {
     if (now >= w->look_ns) {
         w->run->peak_bytes = ac_max(w->run->peak_bytes, tree_memory(w->pid, 0));
-        w->look_ns = now + ac_max(LOOK_NS, 20 * (ac_now_ns() - now)); /* at most a twentieth of our time */
+        w->look_ns =
+            now + ac_max(LOOK_NS, 200 * (ac_now_ns() - now)); /* it takes a CPU from those that race */
     }
 }
 
