@@ -171,6 +171,29 @@ static void put_strips(const struct ac_race *race, const struct ac_text_style *s
     ac_free(s);
 }
 
+/* A cell of a Markdown table: a bar would end it. */
+static void put_cell(struct ac_buf *buf, const char *text) {
+    struct ac_buf safe = {0};
+    put_safe(&safe, text);
+    for (const char *at = ac_buf_text(&safe); *at; at++) {
+        ac_buf_printf(buf, strchr("|<`*_[", *at) ? "\\%c" : "%c", *at);
+    }
+    buf->err = buf->err ? buf->err : safe.err;
+    ac_buf_free(&safe);
+}
+
+/* For the terminal so wide, for Markdown where width is 0. */
+static void put_note(const char *note, int width, struct ac_buf *buf) {
+    if (note && width) {
+        ac_buf_str(buf, "\n  Note: ");
+        ac_put_wrapped(buf, note, width, 8);
+    } else if (note) {
+        ac_buf_str(buf, "\nNote: ");
+        put_cell(buf, note);
+        ac_buf_str(buf, "\n");
+    }
+}
+
 int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *style, struct ac_buf *buf) {
     ac_buf_str(buf, "\n  ");
     put_safe(buf, race->work);
@@ -185,26 +208,10 @@ int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *
         put_strips(race, style, buf);
     }
     put_left_out(race, buf);
-    for (int i = 0; i < 2; i++) {
-        const char *note = i ? race->note : race->advice;
-        if (note) {
-            ac_buf_str(buf, "\n  Note: ");
-            ac_put_wrapped(buf, note, style->width, 8);
-        }
-    }
+    put_note(race->advice, style->width, buf);
+    put_note(race->note, style->width, buf);
     ac_buf_str(buf, "\n");
     return buf->err;
-}
-
-/* A cell of a Markdown table: a bar would end it. */
-static void put_cell(struct ac_buf *buf, const char *text) {
-    struct ac_buf safe = {0};
-    put_safe(&safe, text);
-    for (const char *at = ac_buf_text(&safe); *at; at++) {
-        ac_buf_printf(buf, strchr("|<`*_[", *at) ? "\\%c" : "%c", *at);
-    }
-    buf->err = buf->err ? buf->err : safe.err;
-    ac_buf_free(&safe);
 }
 
 int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
@@ -229,13 +236,7 @@ int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
         }
         ac_buf_str(buf, " |\n");
     }
-    for (int i = 0; i < 2; i++) {
-        const char *note = i ? race->note : race->advice;
-        if (note) {
-            ac_buf_str(buf, "\nNote: ");
-            put_cell(buf, note);
-            ac_buf_str(buf, "\n");
-        }
-    }
+    put_note(race->advice, 0, buf);
+    put_note(race->note, 0, buf);
     return buf->err;
 }
