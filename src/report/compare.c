@@ -167,9 +167,11 @@ static void put_headline(const struct ac_run runs[2], struct ac_buf *buf) {
 }
 
 static void put_figure(struct ac_buf *buf, const char *label, double before, double after, const char *unit) {
-    ac_buf_printf(buf, "  %-12s %9.2f %-5s %9.2f %-5s", label, before, unit, after, unit);
+    ac_buf_printf(buf, "  %-12s %9.2f %-5s %9.2f", label, before, unit, after);
     if (before >= 0.1) { /* of next to nothing a share says nothing */
-        ac_buf_printf(buf, " %+6.0f %%", 100 * (after - before) / before);
+        ac_buf_printf(buf, " %-5s %+6.0f %%", unit, 100 * (after - before) / before);
+    } else if (*unit) {
+        ac_buf_printf(buf, " %s", unit);
     }
     ac_buf_str(buf, "\n");
 }
