@@ -62,13 +62,21 @@ void ac_fix_blocked_event_loop(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- serial-awaits */
 
+/* Do several coroutines share what the loop did? A few looks in which another than the usual one ran, as its
+ * caller does now and then, tell nothing. */
+static bool has_several_roots(const struct ac_evidence *e) {
+    const struct ac_loop *loop = &e->loop;
+    double looks = loop->root_share > 0 ? loop->root.seconds / loop->root_share * e->rate_hz : 0;
+    return loop->root_share < 0.8 && looks >= 20;
+}
+
 /* A loop that wakes often, does little and watches one connection besides its own waker: whatever tasks
  * there are, they use it one after another. */
 struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     const struct ac_loop *loop = &e->loop;
-    bool named = loop->root.func != AC_NO_FUNC; /* what runs for microseconds may not have been seen */
+    bool named = loop->root_share >= 0.8; /* what runs for microseconds may not have been seen */
     bool fits = loop->found && loop->idle >= 0.5 && loop->wakes >= 5 && loop->watched == 2 && e->used < 0.5 &&
-                (!named || loop->root_share >= 0.8);
+                !has_several_roots(e);
     enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,

@@ -114,7 +114,9 @@ static bool is_locked_cell(const struct ac_scene *scene, const struct ac_cell *c
 struct lock_sum {
     const struct ac_scene *scene;
     size_t moments, waiting, waiters, held, on_cpu, python;
-    uint32_t *seen; /* per node: how often it was the holder's */
+    size_t dark;       /* of waiting: nobody in the process was seen to want a CPU */
+    int64_t unseen_ns; /* what the waiters ran between two ticks */
+    uint32_t *seen;    /* per node: how often it was the holder's */
 };
 
 /* The thread is further down in `func`, called from the same place: inside what the waiter waits to enter. */
@@ -138,6 +140,7 @@ static void look_at_locks(const struct ac_segment *const *now, void *arg) {
     const struct ac_segment *holder = NULL;
     size_t waiters = 0;
     size_t holders = 0;
+    size_t awake = 0;
     for (size_t t = 0; t < p->thread_count; t++) {
         if (now[t] && is_locked(sum->scene, now[t]->node, now[t]->state)) {
             waiter = now[t];
@@ -149,19 +152,60 @@ static void look_at_locks(const struct ac_segment *const *now, void *arg) {
         return;
     }
     for (size_t t = 0; t < p->thread_count; t++) {
-        if (now[t] && now[t] != waiter && p->threads[t].process == p->threads[waiter->thread].process &&
-            !is_locked(sum->scene, now[t]->node, now[t]->state) && is_inside(p, now[t], waiter)) {
+        if (!now[t] || now[t] == waiter || p->threads[t].process != p->threads[waiter->thread].process) {
+            continue;
+        }
+        awake += now[t]->state <= AC_NO_CPU;
+        if (!is_locked(sum->scene, now[t]->node, now[t]->state) && is_inside(p, now[t], waiter)) {
             holder = now[t];
             holders++;
         }
     }
     sum->waiting++;
+    sum->dark += !holders && !awake;
     sum->waiters += waiters;
     if (holders == 1) {
         sum->held++;
         sum->on_cpu += holder->state <= AC_NO_CPU;
         sum->python += holder->state <= AC_GIL_WAIT;
         sum->seen[holder->node]++;
+    }
+}
+
+/* How long those who wait for the lock ran between two ticks: the kernel's total less what the time line
+ * shows. A lock that is handed on faster than we look has most of its holders there. */
+static int add_unseen(struct lock_sum *sum) {
+    const struct ac_profile *p = sum->scene->profile;
+    int64_t *seen = ac_calloc(p->thread_count, sizeof(*seen));
+    bool *waits = ac_calloc(p->thread_count, sizeof(*waits));
+    int err = seen && waits ? 0 : -ENOMEM;
+    for (size_t i = 0; !err && i < p->segment_count; i++) {
+        const struct ac_segment *s = &p->segments[i];
+        seen[s->thread] += s->state == AC_PYTHON || s->state == AC_NATIVE ? s->to_ns - s->from_ns : 0;
+        waits[s->thread] |= is_locked(sum->scene, s->node, s->state);
+    }
+    for (size_t t = 0; !err && t < p->thread_count; t++) {
+        sum->unseen_ns += waits[t] ? ac_max(p->threads[t].cpu_ns - seen[t], 0) : 0;
+    }
+    ac_free(seen);
+    ac_free(waits);
+    return err;
+}
+
+static void set_lock(const struct lock_sum *sum, struct ac_lock *lock) {
+    const struct ac_scene *scene = sum->scene;
+    double between = share(scene, sum->unseen_ns) * (double)sum->moments;
+    double unseen = ac_min((double)sum->dark, between); /* one of the waiters holds it then */
+    lock->share = (double)sum->waiting / (double)sum->moments;
+    lock->waiters = ((double)sum->waiters - unseen) / (double)sum->waiting;
+    lock->held = (double)sum->held / ac_max((double)sum->waiting - unseen, 1.0);
+    lock->holder_cpu = (double)sum->on_cpu / (double)ac_max(sum->held, 1u);
+    lock->holder_python = (double)sum->python / (double)ac_max(sum->held, 1u);
+    for (uint32_t n = 1; n < scene->profile->node_count; n++) {
+        lock->holder = sum->seen[n] > sum->seen[lock->holder] ? n : lock->holder;
+    }
+    while (lock->holder && !(scene->marks->of_node[lock->holder] & AC_MARK_USER)) {
+        lock->holder = scene->profile->nodes[lock->holder].parent;
     }
 }
 
@@ -173,18 +217,9 @@ int ac_lock_figures(const struct ac_scene *scene) {
     if (!err && lock->spot.func != AC_NO_FUNC && lock->spot.seconds >= 0.1 * scene->evidence->wall_s) {
         err = ac_walk_moments(p, MOMENTS, look_at_locks, &sum);
     }
+    err = err || !sum.waiting ? err : add_unseen(&sum);
     if (!err && sum.waiting) {
-        lock->share = (double)sum.waiting / (double)sum.moments;
-        lock->waiters = (double)sum.waiters / (double)sum.waiting;
-        lock->held = (double)sum.held / (double)sum.waiting;
-        lock->holder_cpu = (double)sum.on_cpu / (double)ac_max(sum.held, 1u);
-        lock->holder_python = (double)sum.python / (double)ac_max(sum.held, 1u);
-        for (uint32_t n = 1; n < p->node_count; n++) {
-            lock->holder = sum.seen[n] > sum.seen[lock->holder] ? n : lock->holder;
-        }
-        while (lock->holder && !(scene->marks->of_node[lock->holder] & AC_MARK_USER)) {
-            lock->holder = p->nodes[lock->holder].parent;
-        }
+        set_lock(&sum, lock);
     }
     ac_free(sum.seen);
     return err;

@@ -31,6 +31,7 @@ struct actor {
     struct span spans[8];
     int64_t sleeps;
     uint8_t watched;
+    double unseen; /* seconds that it ran besides, between two looks: told as waiting */
 };
 
 struct scene {
@@ -107,6 +108,9 @@ static void add_actor(struct ac_profile *p, const struct actor *a) {
             add_segment(p, at, s, s->from, s->to);
         }
     }
+    p->threads[at].cpu_ns += (int64_t)(a->unseen * 1e9);
+    p->threads[at].states_ns[AC_NATIVE] += (int64_t)(a->unseen * 1e9);
+    p->threads[at].states_ns[AC_LOCK] -= (int64_t)(a->unseen * 1e9);
     struct ac_process *process = &p->processes[a->process];
     process->cpu_ns += p->threads[at].cpu_ns;
     p->cpu_ns += p->threads[at].cpu_ns;
@@ -171,6 +175,16 @@ static struct ac_profile *profile_of(const struct scene *s) {
             {0, 4, AC_PYTHON, HTTP THREAD, .05, 0, .1}                                                       \
         }                                                                                                    \
     }
+/* one of four threads that hold a lock in turn, 5 ms each, and are seen to in `seen` of them: between two
+ * looks the lock may have been handed on */
+#define HANDING(n, seen_, elsewhere)                                                                         \
+    {                                                                                                        \
+        .unseen = elsewhere, .spans = {                                                                      \
+            {0, 4, AC_NATIVE, "work " APP ":11" THREAD, .02, (n) / 4.0, (seen_) / 4.0},                      \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .02, 0, (n) / 4.0},                                    \
+            {0, 4, AC_LOCK, "work " APP ":10" THREAD, .02, ((n) + (seen_)) / 4.0, (4 - (n) - (seen_)) / 4.0} \
+        }                                                                                                    \
+    }
 /* one of three threads that hold a lock in turn, 10 ms each */
 #define HOLDING(n, state, inside)                                                                            \
     {                                                                                                        \
@@ -232,6 +246,10 @@ static const struct scene scenes[] = {
     {"a lock around a sleep in another function", "lock-contention", .wall = 4,
      .actors = {JOINING, HOLDING(0, AC_SLEEP, "load " APP ":30<"), HOLDING(1, AC_SLEEP, "load " APP ":30<"),
                 HOLDING(2, AC_SLEEP, "load " APP ":30<")}},
+    {"a lock that is handed on between two looks", "lock-contention", .wall = 4,
+     .actors = {JOINING, HANDING(0, .4, .6), HANDING(1, .4, .6), HANDING(2, .4, .6), HANDING(3, .4, .6)}},
+    {"a signal between threads, rarely inside", "idle", .wall = 4,
+     .actors = {JOINING, HANDING(0, .1, 0), HANDING(1, .1, 0), HANDING(2, .1, 0), HANDING(3, .1, 0)}},
     {"workers that wait for work", "idle", .wall = 4,
      .actors = {JOINING,
                 {.spans = {{0, 4, AC_LOCK, "work " APP ":10" THREAD}}},
@@ -301,6 +319,20 @@ static const struct scene scenes[] = {
                  .watched = 2,
                  .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
                            {0, 4, AC_PYTHON, "main " APP ":9" HANDLE, .05, .95, .05}}}}},
+    {"one await after another, the caller seen in 2 of 7 looks", "serial-awaits", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 120,
+                 .watched = 2,
+                 .spans = {{0, 4, AC_IO, SELECT, .05, 0, .99},
+                           {0, 3, AC_PYTHON, "get " APP ":9" HANDLE, .1, .999, .001},
+                           {3, 4, AC_PYTHON, "main " APP ":12" HANDLE, .1, .999, .001}}}}},
+    {"two coroutines side by side", "idle", .wall = 4,
+     .actors = {{.main = true,
+                 .sleeps = 120,
+                 .watched = 2,
+                 .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                           {0, 2, AC_PYTHON, "get " APP ":9" HANDLE, .05, .95, .05},
+                           {2, 4, AC_PYTHON, "put " APP ":12" HANDLE, .05, .95, .05}}}}},
     {"many awaits", "idle", .wall = 4,
      .actors = {{.main = true,
                  .sleeps = 120,
