@@ -32,6 +32,7 @@ static bool layout_of(const uint8_t *data, size_t size, struct ac_layout *ret_la
     if (data[1] & 2) {
         ret_layout->free_threaded = true;
         ret_layout->gil_enabled = 0;
+        ret_layout->interp_modules = 88;
         ret_layout->frame_tlbc = 64;
         ret_layout->code_tlbc = 184;
     }
@@ -49,6 +50,9 @@ static void reader_run(struct ac_py *py, struct ac_profile *profile) {
     }
     ac_py_gils(py, gils, AC_COUNT(gils), &gil_count);
     ac_py_gil_waits(py, BASE + 40);
+    char module[AC_MAX_STRING];
+    unsigned modules;
+    (void)ac_py_gil_module(py, module, sizeof module, &modules);
     count = ac_min(count, AC_COUNT(threads));
     for (size_t i = 0; i < count; i++)
         requests[i].tstate = threads[i].tstate;

@@ -166,6 +166,59 @@ def test_gil_reenabled(run: Runner, python: Interpreter, program: str, gil: str)
     assert ("gil-reenabled" in ids(report)) is (gil == "1")
 
 
+MODULE = """
+#include <Python.h>
+static PyModuleDef_Slot slots[] = {%s {0, NULL}};
+static PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "native_part", .m_slots = slots};
+PyMODINIT_FUNC PyInit_native_part(void) { return PyModuleDef_Init(&def); }
+"""
+DECLARED = "{Py_mod_gil, Py_MOD_GIL_NOT_USED},"
+
+
+def build_module(python: Interpreter, directory: Path, slots: str) -> None:
+    """An extension module native_part with these slots, for this interpreter."""
+    ask = "import sysconfig as s; print(s.get_path('include'), s.get_config_var('EXT_SUFFIX'))"
+    include, suffix = subprocess.check_output(python.command(["-c", ask]), text=True).split()
+    source = directory / "native_part.c"
+    source.write_text(MODULE % slots)
+    target = directory / f"native_part{suffix}"
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", source, "-o", target], check=True)
+
+
+def gil_finding(report: Report) -> str:
+    """The sentence of gil-reenabled, "" where it is not among the findings."""
+    return "".join(one["sentence"] for one in report["also"] if one["id"] == "gil-reenabled")
+
+
+@parametrize("3.14t")
+@pytest.mark.parametrize(("slots", "named"), [("", True), (DECLARED, False)], ids=["undeclared", "declared"])
+def test_the_module_that_enabled_the_gil_is_named(
+    run: Runner, python: Interpreter, tmp_path: Path, slots: str, named: bool
+) -> None:
+    build_module(python, tmp_path, slots)
+    command = run.program(python, "gil_threads", SECONDS, 4)
+    program = tmp_path / "gil_threads.py"
+    program.write_text("import json, native_part, sqlite3\n" + program.read_text())
+    finding = gil_finding(run.why(command))
+    assert (
+        finding.endswith("the extension module native_part enabled it" if named else "")
+        and bool(finding) is named
+    )
+
+
+@parametrize("3.14t")
+@pytest.mark.parametrize("by", ["PYTHON_GIL=1", "-X gil=1"])
+def test_a_gil_that_was_asked_for_is_no_modules_fault(
+    run: Runner, python: Interpreter, tmp_path: Path, by: str
+) -> None:
+    build_module(python, tmp_path, "")
+    exe, *rest = run.program(python, "gil_threads", SECONDS, 4)
+    program = tmp_path / "gil_threads.py"
+    program.write_text("import native_part\n" + program.read_text())
+    start = ["env", by, exe] if by[0] != "-" else [exe, *by.split()]
+    assert gil_finding(run.why([*start, *rest])).endswith(f": {by} enabled it")
+
+
 @TWO_CPUS
 @spread(
     "program",

@@ -85,7 +85,8 @@ int ac_process_children(pid_t pid, pid_t *pids, size_t cap, size_t *ret_count);
 int ac_process_task_links(pid_t pid,
                           int64_t *ret_links); /* nlink of task/: changes when threads come or go */
 int ac_process_argv(pid_t pid, struct ac_buf *buf, size_t *ret_argc); /* NUL-separated, capped at 64 KiB */
-int ac_process_exe(pid_t pid, char *buffer, size_t size);             /* readlink of exe */
+int ac_process_environ(pid_t pid, struct ac_buf *buf);    /* the same of what it was started with */
+int ac_process_exe(pid_t pid, char *buffer, size_t size); /* readlink of exe */
 int ac_process_cpu_ns(pid_t pid, int64_t *ret_ns); /* CPU clock of a process: ended threads included; any of
                                                     * ours or another's process; not its children */
 bool ac_process_same_pid_namespace(pid_t pid);

@@ -28,6 +28,8 @@ static size_t gil_position(const struct ac_py_gil *gils, size_t count, uint64_t 
 static void gil_decode(const struct ac_layout *layout, const uint8_t *bytes, struct ac_py_gil *gil) {
     uint64_t holder = ac__u64(bytes + layout->gil_holder);
     gil->enabled = layout->gil_enabled == AC_OFFSET_NONE || ac__i32(bytes + layout->gil_enabled) != 0;
+    gil->for_good =
+        layout->gil_enabled == AC_OFFSET_NONE || ac__i32(bytes + layout->gil_enabled) == INT32_MAX;
     gil->held = gil->enabled && ac__i32(bytes + layout->gil_locked) == 1 && ac__is_pointer(holder);
     gil->holder = gil->held ? holder : 0;
     gil->switch_number = ac__u64(bytes + layout->gil_switches);

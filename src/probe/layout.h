@@ -23,7 +23,8 @@ struct ac_layout {
     uint32_t runtime_gil;         /* <= 3.11: the GIL itself */
     /* PyInterpreterState */
     uint32_t interp_next, interp_threads;
-    uint32_t interp_gil; /* 3.12+: pointer to the GIL */
+    uint32_t interp_gil;     /* 3.12+: pointer to the GIL */
+    uint32_t interp_modules; /* 3.13+: pointer to sys.modules */
     /* struct _gil_runtime_state */
     uint32_t gil_enabled; /* free-threaded only */
     uint32_t gil_holder, gil_locked, gil_switches;

@@ -54,6 +54,7 @@ int ac_py_threads(struct ac_py *py, struct ac_py_thread *threads, size_t cap, si
 struct ac_py_gil {
     uint32_t interpreter;
     bool enabled;    /* false: a free-threaded build that runs without it */
+    bool for_good;   /* enabled, and not just while an extension module is imported */
     bool held;       /* locked == 1 and the holder is known */
     uint64_t holder; /* tstate that holds it, 0 when not held */
     uint64_t switch_number;
@@ -61,6 +62,10 @@ struct ac_py_gil {
 };
 /* Every distinct GIL, in one batched read. */
 int ac_py_gils(struct ac_py *py, struct ac_py_gil *gils, size_t cap, size_t *ret_count);
+/* Which extension module made a free-threaded build run with the GIL: the first one in sys.modules that does
+ * not declare that it runs without it, and how many such there are. One look walks all modules: ask seldom.
+ * 0; -ENOENT none (yet); -ENOTSUP a version that does not tell; or a read's error. */
+int ac_py_gil_module(const struct ac_py *py, char *name, size_t size, unsigned *ret_count);
 /* The GIL (index into the last ac_py_gils answer) whose condition variable or mutex `uaddr` is; -1 none.
  * Costs no system call on glibc; on musl it may read the condition's waiter list. */
 int ac_py_gil_waits(struct ac_py *py, uint64_t uaddr);

@@ -155,6 +155,7 @@ static void replaced(struct ac_sampler *sampler, struct ac__process *process, in
     process->forked = false;
     process->describe = true;
     process->describe_tries = 0;
+    process->info.gil_cause = 0;
     process->open_ns = now;
 }
 
@@ -234,6 +235,67 @@ static void map_threads(struct ac_sampler *sampler, uint32_t process_slot, int64
     process->map_ns = now + process->map_step_ns;
 }
 
+/* --- the GIL of a free-threaded build */
+
+/* Is it an option of the interpreter's own? Those end at the script. */
+static bool has_gil_option(const char *args, size_t len) {
+    const char *end = args + len, *arg = len ? args + strlen(args) + 1 : end;
+    for (; arg < end && *arg == '-' && strcmp(arg, "-c") != 0 && strcmp(arg, "-m") != 0;
+         arg += strlen(arg) + 1) {
+        if (strcmp(arg, "-Xgil=1") == 0)
+            return true;
+        if (strcmp(arg, "-X") != 0 && strcmp(arg, "-W") != 0)
+            continue;
+        const char *value = arg + strlen(arg) + 1;
+        if (value < end && arg[1] == 'X' && strcmp(value, "gil=1") == 0)
+            return true;
+        arg = value < end ? value : arg;
+    }
+    return false;
+}
+
+static bool has_string(const char *strings, size_t len, const char *wanted) {
+    for (const char *at = strings; at < strings + len; at += strlen(at) + 1)
+        if (strcmp(at, wanted) == 0)
+            return true;
+    return false;
+}
+
+/* NULL: nobody asked for it. */
+static const char *who_forced(const struct ac__process *process) {
+    struct ac_buf args = {0}, environment = {0};
+    size_t argc;
+    int no_args = ac_process_argv(process->pid, &args, &argc);
+    int no_environment = ac_process_environ(process->pid, &environment);
+    ac_buf_bytes(&args, "", 1); /* the last one may have been cut */
+    ac_buf_bytes(&environment, "", 1);
+    const char *by = NULL;
+    if (!no_environment && !environment.err && has_string(environment.data, environment.len, "PYTHON_GIL=1"))
+        by = "PYTHON_GIL=1";
+    if (!no_args && !args.err && has_gil_option(args.data, args.len))
+        by = "-X gil=1";
+    ac_buf_free(&args);
+    ac_buf_free(&environment);
+    return by;
+}
+
+static void find_gil_cause(struct ac_sampler *sampler, struct ac__process *process) {
+    char name[AC_MAX_STRING], text[AC_MAX_STRING + 128];
+    unsigned count;
+    const char *forced = who_forced(process);
+    if (forced)
+        snprintf(text, sizeof text, "%s", forced);
+    else if (ac_py_gil_module(process->py, name, sizeof name, &count) < 0)
+        return; /* not in sys.modules yet, or not to be told */
+    else if (count == 1)
+        snprintf(text, sizeof text, "the extension module %s", name);
+    else
+        snprintf(text, sizeof text,
+                 "the extension module %s (inferred: the first imported of %u that need the GIL)", name,
+                 count);
+    ac_profile_string(sampler->profile, text, strlen(text), &process->info.gil_cause);
+}
+
 void ac__runtime_update(struct ac_sampler *sampler, uint32_t process_slot, int64_t now) {
     struct ac__process *process = &sampler->processes[process_slot];
     if (!sampler->ring && now - process->exe_checked_ns >= (process->describe ? 0 : EXE_CHECK_NS))
@@ -245,6 +307,9 @@ void ac__runtime_update(struct ac_sampler *sampler, uint32_t process_slot, int64
     bool waits = process->runtime == AC__RUNTIME_NOT_YET || process->runtime == AC__RUNTIME_BOOT;
     if (waits && now >= process->open_ns)
         try_open(sampler, process, now);
-    if (process->runtime == AC__RUNTIME_OPEN && now >= process->map_ns)
+    if (process->runtime == AC__RUNTIME_OPEN && now >= process->map_ns) {
         map_threads(sampler, process_slot, now);
+        if (process->free_threaded && process->info.gil_enabled == 1 && process->info.gil_cause == 0)
+            find_gil_cause(sampler, process);
+    }
 }

@@ -75,8 +75,9 @@ static bool process_ok(const struct ac_profile *profile, const struct ac_process
         if (!time_ok(process->activity_ns[i]))
             return false;
     return process->exe < profile->string_count && process->python < profile->string_count &&
-           process->note < profile->string_count && time_ok(process->from_ns) && time_ok(process->to_ns) &&
-           process->from_ns <= process->to_ns && time_ok(process->cpu_ns) && process->pid >= 0;
+           process->note < profile->string_count && process->gil_cause < profile->string_count &&
+           time_ok(process->from_ns) && time_ok(process->to_ns) && process->from_ns <= process->to_ns &&
+           time_ok(process->cpu_ns) && process->pid >= 0;
 }
 
 static bool thread_ok(const struct ac_profile *profile, const struct ac_thread *thread) {

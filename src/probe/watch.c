@@ -183,7 +183,7 @@ static void read_gils(struct ac_sampler *sampler, struct ac__process *process) {
     }
     process->bad_reads = 0;
     if (process->free_threaded && sampler->gil_count > 0)
-        process->info.gil_enabled = ac_max(process->info.gil_enabled, (int8_t)sampler->gils[0].enabled);
+        process->info.gil_enabled = ac_max(process->info.gil_enabled, (int8_t)sampler->gils[0].for_good);
 }
 
 static bool holds_gil(const struct ac_sampler *sampler, const struct ac__thread *thread) {

@@ -14,7 +14,7 @@
 #include "report/report.h"
 
 static const char magic[8] = {'a', 'l', 'l', 'c', 'o', 'r', 'e', 's'};
-#define VERSION  3u /* 1 had no AC_KIND_PEER, 2 no ac_busy: both are read */
+#define VERSION  4u /* 1 had no AC_KIND_PEER, 2 no ac_busy, 3 no gil_cause: all are read */
 #define OLDEST   1u
 #define MAX_BODY (192u << 20) /* every table at its cap, strings at their longest */
 
@@ -171,6 +171,9 @@ static int parse_body(const char *body, size_t size, uint32_t version, struct ac
     err = err ? err : take_strings(&r, profile);
     for (size_t t = 0; !err && t < AC_COUNT(tables) - (version < 3); t++) {
         err = take_table(&r, profile, t);
+    }
+    for (size_t i = 0; !err && version < 4 && i < profile->process_count; i++) {
+        profile->processes[i].gil_cause = 0; /* padding then */
     }
     if (!err && (r.at != r.end || !ac_profile_valid(profile))) {
         err = -EINVAL;

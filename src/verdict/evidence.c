@@ -313,6 +313,7 @@ static void process_figures(const struct builder *b) {
         const struct ac_process *process = &b->profile->processes[e->process];
         e->free_threaded = process->free_threaded;
         e->gil_enabled = process->gil_enabled;
+        e->gil_cause = process->gil_cause;
         e->readable = process->python != 0 && process->note == 0;
     }
 }

@@ -131,7 +131,8 @@ struct ac_evidence {
     double p_busiest;        /* share of the run for which its busiest thread was on a CPU */
     double c_call;           /* share of its python time inside C functions that keep the GIL; -1 not known */
     int free_threaded, gil_enabled; /* -1 not known */
-    bool readable;                  /* its GIL and stacks could be read */
+    ac_str gil_cause;
+    bool readable; /* its GIL and stacks could be read */
 
     struct ac_spot state_spots[AC_STATE_COUNT]; /* top user function per state, whole tree */
     struct ac_spot python;                      /* user function that ran Python most, in that process */

@@ -297,9 +297,8 @@ static void why_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
 static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
     if (e->free_threaded == 1) {
-        ac_buf_str(buf,
-                   "this is a free-threaded build that runs with the GIL: unset PYTHON_GIL=1, or find the "
-                   "extension module that turned it on (python -X gil=0 runs without)");
+        ac_buf_str(buf, "this is a free-threaded build that runs with the GIL: ");
+        ac_fix_gil_reenabled(c, buf);
     } else if (ac_is_served(e)) {
         ac_buf_printf(
             buf,

@@ -1,5 +1,6 @@
 /* table_loop.c - verdicts about asyncio, and two findings about the build and about fork. */
 #include <math.h>
+#include <string.h>
 
 #include "verdict/table.h"
 
@@ -123,21 +124,34 @@ struct ac_fit ac_fit_gil_reenabled(const struct ac_evidence *e) {
 }
 
 void ac_say_gil_reenabled(const struct ac_case *c, struct ac_buf *buf) {
-    (void)c;
+    const char *cause = ac_profile_text(c->profile, c->evidence->gil_cause);
     ac_buf_str(buf, "This free-threaded build of Python runs with the GIL");
+    if (*cause) {
+        ac_buf_printf(buf, ": %s enabled it", cause);
+    }
 }
 
 void ac_why_gil_reenabled(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(
-        buf,
-        "its GIL was enabled and %u threads shared it; PYTHON_GIL=1, -X gil=1 or an extension module "
-        "without free-threading support did it",
-        c->evidence->p_threads);
+    ac_buf_printf(buf, "its GIL was enabled and %u threads shared it", c->evidence->p_threads);
+    if (!*ac_profile_text(c->profile, c->evidence->gil_cause)) {
+        ac_buf_str(buf,
+                   "; PYTHON_GIL=1, -X gil=1 or an extension module without free-threading support did it");
+    }
 }
 
 void ac_fix_gil_reenabled(const struct ac_case *c, struct ac_buf *buf) {
-    (void)c;
-    ac_buf_str(buf, "python -W default tells on import which module enabled it; -X gil=0 keeps it off");
+    const char *cause = ac_profile_text(c->profile, c->evidence->gil_cause);
+    if (strncmp(cause, "PYTHON_GIL", 10) == 0 || strncmp(cause, "-X", 2) == 0) {
+        ac_buf_printf(buf, "start it without %s", cause);
+    } else if (*cause) {
+        ac_buf_str(
+            buf, "a release of that module that supports free-threading; -X gil=0 keeps the GIL off, at the "
+                 "risk of a module that relies on it");
+    } else {
+        ac_buf_str(
+            buf, "unset PYTHON_GIL=1, or find the extension module that enabled it (python -W default tells "
+                 "on import); -X gil=0 keeps it off");
+    }
 }
 
 /* --- fork-hazard */

@@ -526,7 +526,7 @@ static void older_recordings_are_read(void **state) {
     static const struct {
         uint32_t version;
         int err;
-    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, 0}, {4, -ENOTSUP}};
+    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, -ENOTSUP}};
     struct ac_profile *p = profile_of(&scenes[0]);
     struct ac_buf buf = {0};
     assert_int_equal(ac_recording_write(p, &buf), 0);

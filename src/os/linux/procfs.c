@@ -354,17 +354,23 @@ int ac_process_task_links(pid_t pid, int64_t *ret_links) {
     return 0;
 }
 
-int ac_process_argv(pid_t pid, struct ac_buf *buf, size_t *ret_argc) {
-    char path[32];
-    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+/* Appends a file of NUL-separated strings, or its first 64 KiB. */
+static int read_strings(pid_t pid, const char *name, struct ac_buf *buf) {
+    char path[40];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
     int fd = open_file(path);
     if (fd < 0) {
         return fd;
     }
-    size_t from = buf->len;
     int err = ac__read_fd(fd, 65536, buf);
     ac_sys.close(fd);
-    if (err && err != -EFBIG) { /* a longer one is cut */
+    return err == -EFBIG ? buf->err : err;
+}
+
+int ac_process_argv(pid_t pid, struct ac_buf *buf, size_t *ret_argc) {
+    size_t from = buf->len;
+    int err = read_strings(pid, "cmdline", buf);
+    if (err) {
         return err;
     }
     size_t argc = 0;
@@ -373,6 +379,10 @@ int ac_process_argv(pid_t pid, struct ac_buf *buf, size_t *ret_argc) {
     }
     *ret_argc = argc;
     return buf->err;
+}
+
+int ac_process_environ(pid_t pid, struct ac_buf *buf) {
+    return read_strings(pid, "environ", buf);
 }
 
 int ac_process_exe(pid_t pid, char *buffer, size_t size) {
