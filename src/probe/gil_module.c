@@ -108,7 +108,8 @@ static int look_at(const struct ac_py *py, const uint8_t *entries, size_t count,
             continue; /* deleted */
         keys[n] = ac__u64(entries + i * of->size + of->key);
         local[n] = (struct iovec){objects[n], py->layout.object_type + 8 + MODULE_BYTES};
-        remote[n++] = (struct iovec){(void *)(uintptr_t)value, local[n].iov_len};
+        remote[n] = (struct iovec){(void *)(uintptr_t)value, local[n].iov_len};
+        n++;
     }
     int err = ac__read_ranges(py->pid, local, remote, ok, n);
     for (size_t i = 0; err == 0 && i < n; i++)
