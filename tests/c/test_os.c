@@ -269,9 +269,9 @@ static void children_of_every_thread_are_listed(void **state) {
     }
     assert_int_equal(count, 2);
     assert_true((pids[0] == first) != (pids[1] == first));
-    pthread_cancel(thread); /* PDEATHSIG takes its child along */
+    pthread_cancel(thread);
     pthread_join(thread, NULL);
-    assert_int_equal(waitpid(second, NULL, 0), second);
+    end(second); /* which may not have asked for PDEATHSIG yet */
     end(first);
 }
 
