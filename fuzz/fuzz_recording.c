@@ -22,6 +22,7 @@ static void tell(const struct ac_profile *profile) {
         const struct ac_run run = {"run", profile, diagnosis};
         ac_compare_text((struct ac_run[]){run, run}, &style, &buf);
         ac_compare_json((struct ac_run[]){run, run}, &buf);
+        ac_compare_html((struct ac_run[]){run, run}, &(struct ac_html_options){0}, &buf);
     }
     ac_report_gecko(profile, &buf);
     ac_report_speedscope(profile, &buf);
@@ -72,9 +73,11 @@ static struct ac_profile *small_profile(void) {
     return p;
 }
 
-/* The body of that profile's recording, made once. */
-static const struct ac_buf *valid_body(void) {
-    static struct ac_buf body, file;
+/* The body of that profile's recording, made once, and what stands before it. */
+static const struct ac_buf *valid_body(unsigned char ret_header[HEADER]) {
+    static struct ac_buf body;
+    static unsigned char header[HEADER];
+    struct ac_buf file = {0};
     struct ac_profile *profile = body.len ? NULL : small_profile();
     if (profile) {
         uLongf len = 1u << 20;
@@ -82,14 +85,17 @@ static const struct ac_buf *valid_body(void) {
         ac_grow(&body.data, &body.cap, len, 1);
         uncompress((Bytef *)body.data, &len, (const Bytef *)file.data + HEADER, file.len - HEADER);
         body.len = len;
+        memcpy(header, file.data, HEADER);
         ac_profile_free(profile);
         ac_buf_free(&file);
     }
+    memcpy(ret_header, header, HEADER);
     return &body;
 }
 
 static void read_edited(const uint8_t *edits, size_t size) {
-    const struct ac_buf *valid = valid_body();
+    unsigned char header[HEADER];
+    const struct ac_buf *valid = valid_body(header);
     unsigned char *body = malloc(valid->len);
     uLongf packed = compressBound(valid->len);
     unsigned char *file = malloc(HEADER + packed);
@@ -97,11 +103,7 @@ static void read_edited(const uint8_t *edits, size_t size) {
         memcpy(body, valid->data, valid->len);
         for (size_t i = 0; i + 3 <= size; i += 3)
             body[(size_t)(edits[i] | edits[i + 1] << 8) % valid->len] ^= edits[i + 2];
-        uint64_t body_size = valid->len;
-        const uint32_t version[2] = {3, 0};
-        memcpy(file, "allcores", 8);
-        memcpy(file + 8, version, 8);
-        memcpy(file + 16, &body_size, 8);
+        memcpy(file, header, HEADER);
         compress2(file + HEADER, &packed, body, valid->len, 1);
         read_one(file, HEADER + packed);
     }

@@ -126,6 +126,11 @@ def test_options_after_the_script_are_the_scripts(cli: Command) -> None:
     assert done.stdout == "['-q', '--pid', '--', 'x']\n"
 
 
+def test_an_executable_is_a_command_though_no_dashes_say_so(cli: Command, here: Interpreter) -> None:
+    done = cli("why", "-q", here.prefix[0], "-c", "print('ran')")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+
+
 # --- errors of our own
 
 BAD = [

@@ -53,10 +53,21 @@ static const char *default_python(void) {
     return NULL;
 }
 
+/* An interpreter, say: no script, so it is meant as a command. */
+static bool is_executable(const char *path) {
+    char magic[4] = "";
+    FILE *file = fopen(path, "rbe");
+    bool elf = file && fread(magic, 1, sizeof(magic), file) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+    if (file) {
+        fclose(file);
+    }
+    return elf;
+}
+
 /* Fills argv: [python [-m]] rest... 0 or an exit code after a line. */
 static int build_argv(const struct ac_settings *s, const char **argv) {
     size_t n = 0;
-    bool script = !s->dashes || s->module;
+    bool script = s->module || (!s->dashes && (s->python || !is_executable(s->rest[0])));
     if (s->rest_count > MAX_ARGV - 4) {
         return ac_fail("more than %d arguments", MAX_ARGV - 4);
     }

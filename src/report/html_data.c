@@ -78,6 +78,10 @@ static void put_lane(const struct ac_profile *p, const struct ac_lanes *lanes, u
                 }
                 balance[most] -= filled;
                 add_piece(&lane, step_at, step_at + 1, code[most]);
+                if (most == s->state && at == step_at * step) { /* the whole steps that follow are the same */
+                    add_piece(&lane, step_at + 1, ac_max(s->to_ns / step, step_at + 1), code[most]);
+                    end = ac_max(s->to_ns / step * step, end);
+                }
             }
             at = end;
         }
