@@ -21,7 +21,9 @@ from allcores._plan import Facts, Plan, here
 
 Backend = Literal["auto", "inline", "threads", "processes", "interpreters"]
 BACKENDS = ("auto", "inline", "threads", "processes", "interpreters")
-HURRIED_S = 0.0002  # seconds between two threads' turns at the GIL while the watcher decides
+HURRIED_S = (
+    1e-4  # a thread's turn at the GIL while the watcher decides; with 5e-4 it waits three times as long
+)
 _EMPTY: tuple[Any, ...] = ([], (), range(0), range(1 << 70), "", b"")
 _PORTABLE = frozenset(type(iter(one)) for one in _EMPTY)  # iterators that any thread may ask
 
@@ -57,7 +59,9 @@ class _Star:
 @contextmanager
 def _hurried() -> Iterator[None]:
     """Beside a thread that computes, each return from a system call waits a switch interval for the GIL: imports and
-    the start of a pool take dozens, 0.3 s in all. So a shorter one meanwhile; whoever sets another keeps it."""
+    the start of a pool take dozens, 0.3 s in all. Beside threads that let it go more often than that it is worse:
+    each time a waiter is woken in vain its wait for the interval's end begins anew, seconds in all. So a shorter
+    one meanwhile; whoever sets another keeps it."""
     usual = sys.getswitchinterval()
     if usual <= HURRIED_S:
         yield

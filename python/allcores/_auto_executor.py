@@ -8,9 +8,7 @@ looks at that). Every call that is sent is looked at by map()'s rules (`_effects
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import sys
 import threading
 import time
 from collections import deque
@@ -36,9 +34,6 @@ SEND_S = 2e-4  # what sending a call is taken to cost until it was measured
 COMPARED = 4  # calls before and after which all that they could change is compared; then one in 8
 HOLDS = 0.4  # of its time that a function holds the GIL, from which on it is taken not to wait
 ENOUGH = 3  # short calls after which a function is known to be short
-SHORT_TURN_S = (
-    1e-4  # of the threads at the GIL; with 5e-4 the longest waits measured were three times as long
-)
 MOST_PROVED = 64
 MOST_SEEN = 1024  # functions
 _OPTIONS = {"timeout": None, "max_workers": None}
@@ -402,10 +397,6 @@ class AutoExecutor(_base.Executor):
         held, looks = loop.gil
         if seen.place is not None or looks < LEAST_LOOKS or held < 0.25 * looks or seen.cpu:
             return
-        with _short_turns():
-            self._leave_early(once, seen, held, looks)
-
-    def _leave_early(self, once: _Once, seen: _Seen, held: int, looks: int) -> None:
         cpu = time.clock_gettime(once.clock) - once.ran  # no file, the reading of which gives the GIL away
         with self._lock:
             guess = _Seen(seen.name)
@@ -668,22 +659,6 @@ def _facts(seen: _Seen) -> dict[str, Any]:
         },
         "estimates_s": dict(seen.costs),
     }
-
-
-@contextlib.contextmanager
-def _short_turns() -> Iterator[None]:
-    """While the watcher's thread decides and starts processes. It gives the GIL away many times, and where the calls
-    do so, too, each microseconds long, and more often than the switch interval, it gets it back seconds later: each
-    time it is woken in vain its wait for the interval's end begins anew."""
-    usual = sys.getswitchinterval()
-    short = min(usual, SHORT_TURN_S)
-    sys.setswitchinterval(short)
-    short = sys.getswitchinterval()  # as rounded
-    try:
-        yield
-    finally:
-        if sys.getswitchinterval() == short:  # else the program has set it meanwhile
-            sys.setswitchinterval(usual)
 
 
 def _mean(values: deque[float]) -> float:
