@@ -69,6 +69,7 @@ struct ac_pool {
     double task_wait;  /* workers inside a task, asleep */
     double data;       /* CPUs, in parent and workers, that turned objects into bytes and moved them */
     double dispatch;   /* CPUs, in parent and workers, in the pool's other code */
+    double worker_data, worker_dispatch; /* of these two, what the workers took */
     double starving;   /* workers that waited for a task */
     double own;        /* CPUs of the parent's own code */
     double moved_wait; /* parent or workers asleep while they moved bytes */

@@ -123,9 +123,13 @@ static void add_worker_cell(struct pool_sum *sum, const struct ac_cell *cell, do
     bool bound = marks & AC_MARK_WORKER;
     bool data = cell->node && sum->scene->marks->of_func[ac_node_func(p, cell->node)] & AC_MARK_DATA;
     if (on_cpu(cell->state) && bound && activity != AC_IMPORT && activity != AC_START_UP) {
-        *(marks & AC_MARK_TASK && activity != AC_PICKLE ? &pool->work
-          : data || activity == AC_PICKLE               ? &pool->data
-                                                        : &pool->dispatch) += share;
+        if (marks & AC_MARK_TASK && activity != AC_PICKLE) {
+            pool->work += share;
+        } else {
+            bool bytes = data || activity == AC_PICKLE;
+            *(bytes ? &pool->data : &pool->dispatch) += share;
+            *(bytes ? &pool->worker_data : &pool->worker_dispatch) += share;
+        }
     } else if (off_cpu(cell->state) && marks & AC_MARK_TASK) {
         pool->task_wait += share;
     } else if (off_cpu(cell->state) && bound && p->threads[cell->thread].main) {

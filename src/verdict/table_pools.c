@@ -39,19 +39,29 @@ static const char *pool_name(const struct ac_case *c) {
 
 /* --- tiny-tasks, pickling */
 
-/* Of what a pool spends on itself, the share that went into bytes. Small tasks have their part of it, too: a
- * Pool's imap of numbers spends 70 %; what moves megabytes hardly spends anything else. */
+/* Of the CPU time that a pool spends on itself, the share that went into bytes. */
 static double data_share(const struct ac_evidence *e) {
     return e->pool.data / fmax(overhead(e), 0.01);
+}
+
+/* The same of the parent or of the workers, whichever is more: where objects are large, one side makes bytes
+ * and hardly anything else, while on the other the garbage collector may run in any code of the pool.
+ * Measured on 3.9 to 3.15: up to 86 % where tasks are small, 94 % and more where objects are large. */
+static double moving_share(const struct ac_evidence *e) {
+    const struct ac_pool *pool = &e->pool;
+    double parent = pool->data - pool->worker_data;
+    double all = overhead(e) - pool->worker_data - pool->worker_dispatch;
+    return fmax(parent / fmax(all, 0.1),
+                pool->worker_data / fmax(pool->worker_data + pool->worker_dispatch, 0.1));
 }
 
 struct ac_fit ac_fit_tiny_tasks(const struct ac_evidence *e) {
     const struct ac_pool *pool = &e->pool;
     double lost = overhead(e);
     double share = lost / fmax(lost + pool->work + pool->own, 0.01);
-    bool small = data_share(e) <= 0.8 && pool->switches >= 100;
+    bool small = moving_share(e) <= 0.9 && pool->switches >= 100;
     bool fits = is_task_pool(e) && small && lost >= 0.4 && lost >= 1.5 * pool->work && share >= 0.5;
-    double margin = fmin((share - 0.4) / 0.3, (0.9 - data_share(e)) / 0.2);
+    double margin = fmin((share - 0.4) / 0.3, (0.94 - moving_share(e)) / 0.08);
     return saving(e, fits, fmax(pool->work / e->usable, pool->own), by_margin(margin));
 }
 
@@ -85,9 +95,9 @@ struct ac_fit ac_fit_pickling(const struct ac_evidence *e) {
     const struct ac_pool *pool = &e->pool;
     double lost = overhead(e) + fmin(pool->moved_wait, 1);
     double share = lost / fmax(lost + pool->work + pool->own, 0.01);
-    bool large = data_share(e) > 0.8 || pool->switches < 100;
+    bool large = moving_share(e) > 0.9 || pool->switches < 100;
     bool fits = is_task_pool(e) && large && pool->data >= 0.3 && share >= 0.4;
-    double margin = fmin((share - 0.3) / 0.3, pool->switches < 100 ? 1 : (data_share(e) - 0.7) / 0.2);
+    double margin = fmin((share - 0.3) / 0.3, pool->switches < 100 ? 1 : (moving_share(e) - 0.86) / 0.08);
     return saving(e, fits, fmax(pool->work / e->usable, pool->own), by_margin(margin));
 }
 
