@@ -190,6 +190,8 @@ static inline PyObject *counted_call(struct inline_loop *loop, PyObject *row) {
 /* The first batch, or the one after the batch that has ended, maybe with an error. 0, or -1: that was all. */
 static int next_batch(struct inline_loop *loop) {
     PyObject *rest = Py_NewRef(loop->rest), *batch;
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_StopIteration))
+        PyErr_Clear(); /* an end like one without a word */
     PyObject *exception = PyErr_Occurred() ? ac__exception_take() : NULL;
     Py_CLEAR(loop->batch);
     if (exception) {

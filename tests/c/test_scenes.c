@@ -205,6 +205,7 @@ static struct ac_profile *profile_of(const struct scene *s) {
 #define FUTURES LIB "/concurrent/futures/process.py"
 #define BOUND   "<_process_worker " FUTURES ":240<Process.run " LIB "/multiprocessing/process.py:108"
 #define TASK    "work " APP ":7" BOUND
+#define LOOP    "_process_worker " FUTURES ":235<Process.run " LIB "/multiprocessing/process.py:108"
 #define GET     "get " LIB "/multiprocessing/queues.py:103" BOUND
 #define RESULT                                                                                               \
     "Condition.wait " LIB "/threading.py:355<Future.result " LIB "/concurrent/futures/_base.py:451<"
@@ -274,7 +275,8 @@ static const struct scene scenes[] = {
      .actors = {{.main = true,
                  .spans = {{0, 4, AC_PYTHON, "submit " FUTURES ":800<main " APP ":20", .1, 0, .5},
                            {0, 4, AC_LOCK, RESULT "main " APP ":21", .1, .5, .5}}},
-                WORKER(1, 2000, {0, 4, AC_PYTHON, GET, .01, 0, .3}, {0, 4, AC_IO, GET, .01, .3, .7}),
+                WORKER(1, 2000, {0, 4, AC_PYTHON, GET, .01, 0, .2}, {0, 4, AC_PYTHON, LOOP, .01, .2, .1},
+                       {0, 4, AC_IO, GET, .01, .3, .7}),
                 WORKER(2, 2000, {0, 4, AC_PYTHON, TASK, .01, 0, .02}, {0, 4, AC_LOCK, GET, .01, .02, .98})}},
     {"large arguments", "pickling", .wall = 4, .parents = {0, 1, 1},
      .actors = {{.spans = {{0, 4, AC_PYTHON, "dumps " LIB "/multiprocessing/reduction.py:51" THREAD, .1, 0,

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import allcores
-from allcores import _cost, _lines, _plan
+from allcores import _cost, _ext, _lines, _plan
 from common import Case, wait_until
 
 BACKENDS: list[Any] = ["auto", "inline", "threads", "processes"]
@@ -427,12 +427,12 @@ def work(x):
     return x
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 def moves():
-    list(allcores.map(work, range(1000)))  # some 60 ms: too little to start processes for
+    list(allcores.map(work, range(500)))  # some 30 ms: too little to start processes for
     return "processes" in str(allcores.explain()["moves"])
 if __name__ == "__main__":
     began = time.perf_counter()
-    list(map(work, range(1000)))
-    short = time.perf_counter() - began < 0.15
+    list(map(work, range(500)))
+    short = time.perf_counter() - began < 0.06
     list(allcores.map(work, range(50), backend="processes"))
     if HAS_GIL and len(os.sched_getaffinity(0)) > 1 and short:
         assert any(moves() for _ in range(10)), allcores.explain()
@@ -546,6 +546,28 @@ def busy(seconds: float) -> None:
 def sets_the_interval(seconds: float) -> None:
     sys.setswitchinterval(0.003)
     busy(seconds)
+
+
+class Ends:
+    """An iterator whose end is a StopIteration that is set, as of every iterator that is written in Python."""
+
+    def __init__(self, rows: list[int]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        if not self.rows:
+            raise StopIteration
+        return self.rows.pop(0)
+
+
+class Batches(Case):
+    def test_a_batch_that_ends_by_stop_iteration_is_no_error(self) -> None:
+        loop = _ext.Inline(str, iter([1]), False, None, False)
+        loop.rest = (batch for batch in [Ends([2, 3]), Ends([]), Ends([4])])
+        self.assertEqual(list(loop), [2, 3, 4])
 
 
 class Choices(Case):
