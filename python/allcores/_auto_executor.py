@@ -418,6 +418,11 @@ class AutoExecutor(_base.Executor):
     def _most_threads(self) -> int:
         return self._max_workers or MOST_AUTO
 
+    @staticmethod
+    def _least_gain(seen: _Seen) -> float:
+        """What it takes to go to processes; to stay there it takes none, for figures of short calls waver."""
+        return 1.0 if seen.place == "processes" else _cost.GAIN
+
     def _pays(self, seen: _Seen, cpu: float, spent: float) -> bool:
         """Whether processes are estimated to gain enough, and what they have to do is worth starting them."""
         if seen.costs["processes"] >= _cost.GAIN * seen.costs["threads"]:
@@ -436,7 +441,7 @@ class AutoExecutor(_base.Executor):
                 seen.reason = "it waits" if wall > 4 * cpu and wall > LEAST_CPU else "its calls are short"
             elif cpu < 0.25 * wall and seen.waits and seen.held < HOLDS * seen.looks:
                 seen.place, seen.reason = "threads", f"it waits for {1 - cpu / wall:.0%} of its time"
-            elif seen.costs["processes"] >= _cost.GAIN * seen.costs["threads"]:
+            elif seen.costs["processes"] >= self._least_gain(seen) * seen.costs["threads"]:
                 seen.place, seen.reason = "threads", "processes are not estimated to be sooner"
             elif seen.looks < LEAST_LOOKS:
                 seen.reason = "how long it holds the GIL is not known yet"
