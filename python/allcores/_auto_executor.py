@@ -454,13 +454,25 @@ class AutoExecutor(_base.Executor):
 
     def _release(self, seen: _Seen) -> None:
         """Send what is queued of this function; what may not be sent goes on waiting for a thread."""
-        for _ in range(len(self._held)):
-            try:
-                call = self._held.popleft()
-            except IndexError:
+        for call in tuple(self._held):
+            if call.seen is not seen or call.here:
+                continue
+            if seen.place != "processes":
                 return
-            if call.seen is not seen or call.here or seen.place != "processes" or not self._send(call):
-                self._held.append(call)
+            try:
+                self._held.remove(call)
+            except (ValueError, IndexError):  # a thread has it
+                continue
+            if not self._send(call):
+                self._hold_again(call)
+
+    def _hold_again(self, call: _Call) -> None:
+        """With a token of its own: a thread may have come for it meanwhile, and gone."""
+        self._held.append(call)
+        try:
+            self._threads.submit(self._next)
+        except RuntimeError:  # the threads have ended
+            self._next()
 
     # --- processes
 
@@ -532,11 +544,7 @@ class AutoExecutor(_base.Executor):
         if isinstance(error, WorkerDiffers):
             call.seen.keep_here(f"a worker imports other values: {error}")
             call.inner, call.here = None, True
-            self._held.append(call)
-            try:
-                self._threads.submit(self._next)
-            except RuntimeError:  # the threads have ended
-                self._next()
+            self._hold_again(call)
             return
         if not call.set_running_or_notify_cancel():
             return

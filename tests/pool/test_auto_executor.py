@@ -10,6 +10,7 @@ import time
 import traceback
 import unittest
 from typing import Any
+from unittest import mock
 
 import allcores
 from common import Case, wait_until
@@ -446,6 +447,27 @@ if __name__ == "__main__":
 """
         )
         self.assertEqual(done.stdout.count("done"), 200)
+
+    def test_call_that_may_not_be_sent_after_all_is_not_forgotten(self) -> None:
+        """Its thread came for it while that was found out."""
+        go, came = threading.Event(), threading.Event()
+        with allcores.AutoExecutor(1) as pool:
+            held_up = pool.submit(go.wait)
+            future = pool.submit(abs, -1)
+            seen = pool._seen_of(abs)
+            seen.place = "processes"
+
+            def refused(call: Any) -> bool:
+                if not came.is_set():
+                    go.set()
+                    pool._threads.submit(came.set)  # behind the turn of abs
+                    self.assertTrue(came.wait(30))
+                return False
+
+            with mock.patch.object(pool, "_send", refused):
+                pool._release(seen)
+                self.assertEqual(future.result(30), 1)
+            self.assertTrue(held_up.result(30))
 
     def test_death_of_a_worker_is_the_error_of_its_call_alone(self) -> None:
         self.run_script(
