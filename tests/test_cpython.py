@@ -8,8 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TESTS
@@ -104,7 +106,14 @@ class Place:
         return said
 
 
-@pytest.mark.parametrize(("python", "suite"), [pytest.param(*one, id=f"py{one[0].name}") for one in suites()])
+def params() -> Iterator[Any]:
+    """A suite that is another version's only in the long run."""
+    for python, suite in suites():
+        marks = [pytest.mark.long] if python.version == (3, 12) else []
+        yield pytest.param(python, suite, id=f"py{python.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("python", "suite"), list(params()))
 def test_suite(python: Interpreter, suite: str) -> None:
     place = Place(python, suite)
     with ThreadPoolExecutor() as executor:  # the cases sleep most of the time

@@ -20,7 +20,11 @@ from interpreters import TEMPORARY, Interpreter
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
 
-SLOW = ("test_auto_executor", "test_effects")  # on the versions between the oldest and the newest: long
+SLOW = (
+    "test_auto_executor",
+    "test_effects",
+    "test_map",
+)  # on the versions between the oldest and the newest: long
 
 
 def runs() -> Iterator[Any]:
@@ -33,7 +37,7 @@ def runs() -> Iterator[Any]:
         )
 
 
-@pytest.mark.parametrize(("python", "file"), runs())
+@pytest.mark.parametrize(("python", "file"), list(runs()))
 def test_pool(python: Interpreter, file: str, tmp_path: Path) -> None:
     package = package_for(python)
     where = Path(python.root) / "tmp" / TEMPORARY / tmp_path.name if python.root else tmp_path
