@@ -62,19 +62,19 @@ struct ac_lock {
 /* A pool of processes. Averages over the run, in CPUs and in threads. */
 struct ac_pool {
     enum ac_pool_kind kind;
-    uint32_t workers;  /* processes that worked in it */
-    uint32_t parent;   /* index of their parent's row; UINT32_MAX: not known */
-    double lasting;    /* workers alive on average */
-    double work;       /* CPUs inside tasks */
-    double task_wait;  /* workers inside a task, asleep */
-    double data;       /* CPUs, in parent and workers, that turned objects into bytes and moved them */
-    double dispatch;   /* CPUs, in parent and workers, in the pool's other code */
+    uint32_t workers; /* processes that worked in it */
+    uint32_t parent;  /* index of their parent's row; UINT32_MAX: not known */
+    double lasting;   /* workers alive on average */
+    double work;      /* CPUs inside tasks */
+    double task_wait; /* workers inside a task, asleep */
+    double data;      /* CPUs, in parent and workers, that turned objects into bytes and moved them */
+    double dispatch;  /* CPUs, in parent and workers, in the pool's other code */
     double worker_data, worker_dispatch; /* of these two, what the workers took */
-    double starving;   /* workers that waited for a task */
-    double own;        /* CPUs of the parent's own code */
-    double moved_wait; /* parent or workers asleep while they moved bytes */
-    double result;     /* share of the run that the parent's main thread waited for one result */
-    double switches;   /* sleeps a second of all workers: about one a task at least */
+    double starving;                     /* workers that waited for a task */
+    double own;                          /* CPUs of the parent's own code */
+    double moved_wait;                   /* parent or workers asleep while they moved bytes */
+    double result;   /* share of the run that the parent's main thread waited for one result */
+    double switches; /* sleeps a second of all workers: about one a task at least */
     double one, several,
         none;       /* share of the run with exactly one, with more, with no worker inside a task */
     double tail;    /* share of the run, at its end, in which only one worker of several had a task */
