@@ -30,10 +30,6 @@ static double crowded(const struct ac_evidence *e) {
     return turns ? fmin(lost, fmax(1 - e->p_states[AC_PYTHON], 0)) : lost;
 }
 
-static enum ac_confidence by_margin(double margin) {
-    return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
-}
-
 /* CPUs that k threads of ours would get beside what other programs use: what these leave, or a fair share. */
 static double reachable(const struct ac_evidence *e, double k) {
     double others = fmax(e->others, 0);
@@ -93,7 +89,7 @@ static void fix_too_short(const struct ac_case *c, struct ac_buf *buf) {
 static struct ac_fit fit_native_parallel(const struct ac_evidence *e) {
     double native = e->p_used > 0 ? e->p_states[AC_NATIVE] / e->p_used : 0;
     bool several = e->p_native >= 2 && native >= 0.6 && e->usable >= 1.5;
-    enum ac_confidence confidence = by_margin((native - 0.5) / 0.3);
+    enum ac_confidence confidence = ac_by_margin((native - 0.5) / 0.3);
     if (several && e->p_used < 0.75 * e->usable && e->p_used >= 0.85 * e->p_native) {
         double most = 1 - e->used / fmax(reachable(e, e->usable), e->used);
         return fit_of(e, most, reachable(e, e->usable), confidence);
@@ -127,7 +123,7 @@ static void fix_native_parallel(const struct ac_case *c, struct ac_buf *buf) {
 static struct ac_fit fit_all_cores_busy(const struct ac_evidence *e) {
     double share = (e->used + fmin(fmax(e->others, 0), 0.2 * e->usable)) / e->usable;
     return (struct ac_fit){.fits = share >= FULL && e->used >= 0.75 * e->usable,
-                           .confidence = by_margin((share - 0.85) / 0.1)};
+                           .confidence = ac_by_margin((share - 0.85) / 0.1)};
 }
 
 static void say_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
@@ -150,7 +146,7 @@ static void why_all_cores_busy(const struct ac_case *c, struct ac_buf *buf) {
 
 static struct ac_fit fit_idle(const struct ac_evidence *e) {
     bool fits = e->used < 0.3 && demand(e) < 0.4 && e->states[AC_GIL_WAIT] < 0.3;
-    return (struct ac_fit){.fits = fits, .confidence = by_margin((0.35 - e->used) / 0.2)};
+    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin((0.35 - e->used) / 0.2)};
 }
 
 static const char *main_wait(const struct ac_evidence *e) {
@@ -189,7 +185,7 @@ static struct ac_fit fit_machine_busy(const struct ac_evidence *e) {
     bool fits = e->others >= 0.3 && lost >= 0.25 && e->states[AC_NO_CPU] >= 0.2 * e->used;
     double total = e->used + lost;
     double saved = fits ? fmin(lost / total, e->states[AC_NO_CPU]) : 0; /* never more than it waited */
-    return (struct ac_fit){.fits = fits, .confidence = by_margin(lost / 0.6), .gain_s = e->wall_s * saved};
+    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin(lost / 0.6), .gain_s = e->wall_s * saved};
 }
 
 static void say_machine_busy(const struct ac_case *c, struct ac_buf *buf) {
@@ -219,7 +215,7 @@ static struct ac_fit fit_pinned(const struct ac_evidence *e) {
     double k = fmin(e->online, demand(e)) / fmax(e->affinity, 1);
     bool fits = narrow && e->used >= 0.85 * e->affinity && more >= 0.3 && crowded(e) < 0.25 * more + 0.25;
     return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin(more / 0.6),
+                           .confidence = ac_by_margin(more / 0.6),
                            .gain_s = fits ? e->wall_s * (1 - 1 / k) : 0,
                            .speedup = k,
                            .cpus = e->online};
@@ -264,7 +260,7 @@ static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
     }
     double k = fmin((turns + waiters) / turns, e->p_wanting);
     double margin = fmin((waiters - 0.2) / 0.6, (held - 0.2) / 0.5);
-    struct ac_fit fit = spread_over(e, fmin(turns, 1), k, by_margin(margin));
+    struct ac_fit fit = spread_over(e, fmin(turns, 1), k, ac_by_margin(margin));
     /* No thread gets faster by more than it waited: threads that mostly wait for I/O gain little. */
     double waited = fmin(waiters / fmax(e->p_wanting_life, waiters), 0.99);
     if (fit.fits && fit.gain_s > e->wall_s * waited) {
@@ -336,7 +332,7 @@ static struct ac_fit fit_single_python(const struct ac_evidence *e) {
     bool fits =
         is_alone(e) && python >= 0.45 && python > e->p_states[AC_NATIVE] && e->p_states[AC_GIL_WAIT] < 0.4;
     double margin = fmin((python - 0.35) / 0.35, (0.45 - e->p_states[AC_GIL_WAIT]) / 0.3);
-    struct ac_fit fit = spread_over(e, fmin(python, 1), e->usable, by_margin(margin));
+    struct ac_fit fit = spread_over(e, fmin(python, 1), e->usable, ac_by_margin(margin));
     fit.fits = fits && fit.fits;
     return fit;
 }
@@ -393,7 +389,7 @@ static struct ac_fit fit_single_native(const struct ac_evidence *e) {
     bool same = e->native.func != AC_NO_FUNC && e->native.func == e->python.func;
     double python = same ? fmin(e->python.seconds / e->wall_s, e->p_states[AC_PYTHON]) : 0;
     double k = python > 0 ? fmin(e->usable, (native + python) / python) : e->usable;
-    struct ac_fit fit = spread_over(e, fmin(native + python, 1), k, by_margin((native - 0.35) / 0.35));
+    struct ac_fit fit = spread_over(e, fmin(native + python, 1), k, ac_by_margin((native - 0.35) / 0.35));
     fit.fits = fits && fit.fits;
     return fit;
 }

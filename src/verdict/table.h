@@ -14,6 +14,11 @@ struct ac_fit {
     double speedup, cpus;          /* the estimate; 0 none */
 };
 
+/* 0: at an entry's thresholds; 1: so far beyond them that no program of the sweep had it wrongly. */
+static inline enum ac_confidence ac_by_margin(double margin) {
+    return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
+}
+
 /* What a builder of words has at hand. */
 struct ac_case {
     const struct ac_profile *profile;

@@ -4,10 +4,6 @@
 
 #include "verdict/table.h"
 
-static enum ac_confidence by_margin(double margin) {
-    return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
-}
-
 /* --- blocked-event-loop */
 
 struct ac_fit ac_fit_blocked_event_loop(const struct ac_evidence *e) {
@@ -17,7 +13,7 @@ struct ac_fit ac_fit_blocked_event_loop(const struct ac_evidence *e) {
     double others = 1 - 1 / 8.0; /* waits overlap, eight at a time, say; computing overlaps on CPUs */
     double saved = fmin(loop->blocked * others + loop->busy * (1 - 1 / e->usable), 0.9);
     return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin((kept - 0.2) / 0.3),
+                           .confidence = ac_by_margin((kept - 0.2) / 0.3),
                            .gain_s = fits ? e->wall_s * saved : 0,
                            .speedup = fits ? 1 / (1 - saved) : 0};
 }

@@ -3,10 +3,6 @@
 
 #include "verdict/table.h"
 
-static enum ac_confidence by_margin(double margin) {
-    return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
-}
-
 /* Servers and test runners give their workers work in ways of their own. */
 static bool is_task_pool(const struct ac_evidence *e) {
     return e->pool.workers > 0 && e->pool.kind != AC_POOL_NONE && e->pool.kind != AC_POOL_GUNICORN &&
@@ -62,7 +58,7 @@ struct ac_fit ac_fit_tiny_tasks(const struct ac_evidence *e) {
     bool small = moving_share(e) <= 0.9 && pool->switches >= 100;
     bool fits = is_task_pool(e) && small && lost >= 0.4 && lost >= 1.5 * pool->work && share >= 0.5;
     double margin = fmin((share - 0.4) / 0.3, (0.94 - moving_share(e)) / 0.08);
-    return saving(e, fits, fmax(pool->work / e->usable, pool->own), by_margin(margin));
+    return saving(e, fits, fmax(pool->work / e->usable, pool->own), ac_by_margin(margin));
 }
 
 void ac_say_tiny_tasks(const struct ac_case *c, struct ac_buf *buf) {
@@ -98,7 +94,7 @@ struct ac_fit ac_fit_pickling(const struct ac_evidence *e) {
     bool large = moving_share(e) > 0.9 || pool->switches < 100;
     bool fits = is_task_pool(e) && large && pool->data >= 0.3 && share >= 0.4;
     double margin = fmin((share - 0.3) / 0.3, pool->switches < 100 ? 1 : (moving_share(e) - 0.86) / 0.08);
-    return saving(e, fits, fmax(pool->work / e->usable, pool->own), by_margin(margin));
+    return saving(e, fits, fmax(pool->work / e->usable, pool->own), ac_by_margin(margin));
 }
 
 void ac_say_pickling(const struct ac_case *c, struct ac_buf *buf) {
@@ -133,7 +129,7 @@ struct ac_fit ac_fit_starved_pool(const struct ac_evidence *e) {
     bool fits = is_task_pool(e) && there && pool->own >= 0.5 && hungry >= 0.4 &&
                 pool->own >= 1.5 * overhead(e) && pool->work < 0.75 * pool->lasting;
     double margin = fmin((pool->own - 0.35) / 0.35, (hungry - 0.25) / 0.25);
-    return saving(e, fits, (pool->own + pool->work) / e->usable, by_margin(margin));
+    return saving(e, fits, (pool->own + pool->work) / e->usable, ac_by_margin(margin));
 }
 
 void ac_say_starved_pool(const struct ac_case *c, struct ac_buf *buf) {
@@ -161,7 +157,7 @@ struct ac_fit ac_fit_uneven_tasks(const struct ac_evidence *e) {
     bool fits = is_task_pool(e) && pool->workers >= 2 && pool->tail >= 0.2 && pool->several >= 0.05 &&
                 pool->own < 0.5 && pool->work + pool->task_wait >= 2 * overhead(e);
     double k = fmin(e->usable, pool->workers);
-    return saving(e, fits, 1 - pool->tail * (1 - 1 / fmax(k, 1)), by_margin((pool->tail - 0.1) / 0.25));
+    return saving(e, fits, 1 - pool->tail * (1 - 1 / fmax(k, 1)), ac_by_margin((pool->tail - 0.1) / 0.25));
 }
 
 void ac_say_uneven_tasks(const struct ac_case *c, struct ac_buf *buf) {
@@ -192,7 +188,7 @@ struct ac_fit ac_fit_serial_pool_use(const struct ac_evidence *e) {
                 pool->result >= 0.4 && many && pool->work + pool->task_wait >= 1.5 * overhead(e) &&
                 pool->own < 0.4;
     double k = pool->work >= pool->task_wait ? e->usable : fmax(pool->workers, 2);
-    return saving(e, fits, 1 - pool->one * (1 - 1 / fmax(k, 1)), by_margin((pool->one - 0.25) / 0.35));
+    return saving(e, fits, 1 - pool->one * (1 - 1 / fmax(k, 1)), ac_by_margin((pool->one - 0.25) / 0.35));
 }
 
 void ac_say_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
@@ -229,7 +225,7 @@ struct ac_fit ac_fit_start_up(const struct ac_evidence *e) {
     bool fits = s->processes >= 3 && s->share >= 0.4 && s->cpu >= 0.3;
     double saved = fmin(0.9 * s->share * fmin(e->used, 1) * needless(s), 0.9);
     return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin((s->share - 0.3) / 0.25),
+                           .confidence = ac_by_margin((s->share - 0.3) / 0.25),
                            .gain_s = fits ? e->wall_s * saved : 0,
                            .speedup = fits && saved > 0 ? 1 / (1 - saved) : 0,
                            .cpus = e->usable};

@@ -3,10 +3,6 @@
 
 #include "verdict/table.h"
 
-static enum ac_confidence by_margin(double margin) {
-    return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
-}
-
 /* --- oversubscribed */
 
 /* Several processes with several native threads each, or libraries' own threads: more than twice as many that
@@ -18,7 +14,7 @@ struct ac_fit ac_fit_oversubscribed(const struct ac_evidence *e) {
     bool ours = e->others < 0.3 * e->usable;
     bool fits = several && ours && over >= 1.8 && e->states[AC_NO_CPU] >= 0.7 * e->usable &&
                 e->used >= 0.75 * e->usable && e->states[AC_NATIVE] >= 0.5 * e->used;
-    return (struct ac_fit){.fits = fits, .confidence = by_margin((over - 1.4) / 1.2)};
+    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin((over - 1.4) / 1.2)};
 }
 
 void ac_say_oversubscribed(const struct ac_case *c, struct ac_buf *buf) {
@@ -56,7 +52,7 @@ struct ac_fit ac_fit_cpu_quota(const struct ac_evidence *e) {
     double k = fmin(most, wanted) / e->quota;
     bool fits = limited && e->throttled >= 0.1 && e->throttles >= 0.5 && e->used >= 0.75 * e->quota;
     return (struct ac_fit){.fits = fits,
-                           .confidence = by_margin(e->throttled / 0.3),
+                           .confidence = ac_by_margin(e->throttled / 0.3),
                            .gain_s = fits && k > 1 ? e->wall_s * (1 - 1 / k) : 0,
                            .speedup = fits ? fmax(k, 1) : 0,
                            .cpus = most};
@@ -89,7 +85,7 @@ void ac_fix_cpu_quota(const struct ac_case *c, struct ac_buf *buf) {
 struct ac_fit ac_fit_disk_bound(const struct ac_evidence *e) {
     double disk = e->states[AC_DISK];
     bool fits = disk >= 0.25 && disk >= 0.7 * e->used && disk >= e->waits.threads;
-    return (struct ac_fit){.fits = fits, .confidence = by_margin((disk - 0.15) / 0.3)};
+    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin((disk - 0.15) / 0.3)};
 }
 
 void ac_say_disk_bound(const struct ac_case *c, struct ac_buf *buf) {
@@ -121,7 +117,7 @@ static bool waits_for_answers(const struct ac_evidence *e) {
 
 struct ac_fit ac_fit_io_threads_ok(const struct ac_evidence *e) {
     bool fits = waits_for_answers(e) && e->waits.count >= 2 && e->waits.threads >= 1.4 && e->used < 0.9;
-    return (struct ac_fit){.fits = fits, .confidence = by_margin((e->waits.threads - 1) / 1)};
+    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin((e->waits.threads - 1) / 1)};
 }
 
 void ac_say_io_threads_ok(const struct ac_case *c, struct ac_buf *buf) {
@@ -147,7 +143,7 @@ void ac_fix_io_threads_ok(const struct ac_case *c, struct ac_buf *buf) {
 struct ac_fit ac_fit_io_sequential(const struct ac_evidence *e) {
     double most = fmin(e->waits.most, 1);
     bool fits = waits_for_answers(e) && most >= 0.45 && e->waits.threads < most + 0.4;
-    enum ac_confidence confidence = by_margin((most - 0.35) / 0.35);
+    enum ac_confidence confidence = ac_by_margin((most - 0.35) / 0.35);
     if (confidence == AC_SURE && e->waits.told < 0.5) {
         confidence = AC_LIKELY;
     }
@@ -187,12 +183,12 @@ struct ac_fit ac_fit_lock_contention(const struct ac_evidence *e) {
     bool fits = lock->share >= 0.3 && lock->held >= 0.6 && lock->waiters >= 0.8;
     double k = fmin(1 + lock->waiters, lock->holder_cpu >= 0.5 ? fmax(e->usable, 1) : 1 + lock->waiters);
     double saved = lock->share * lock->held * (1 - 1 / k);
-    return (struct ac_fit){
-        .fits = fits,
-        .confidence = ac_min(by_margin((lock->held - 0.4) / 0.45), by_margin((lock->share - 0.15) / 0.4)),
-        .gain_s = fits ? e->wall_s * saved : 0,
-        .speedup = fits ? 1 / (1 - saved) : 0,
-        .cpus = k};
+    return (struct ac_fit){.fits = fits,
+                           .confidence = ac_min(ac_by_margin((lock->held - 0.4) / 0.45),
+                                                ac_by_margin((lock->share - 0.15) / 0.4)),
+                           .gain_s = fits ? e->wall_s * saved : 0,
+                           .speedup = fits ? 1 / (1 - saved) : 0,
+                           .cpus = k};
 }
 
 void ac_say_lock_contention(const struct ac_case *c, struct ac_buf *buf) {
