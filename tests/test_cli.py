@@ -194,6 +194,12 @@ def test_help(cli: Command, args: list[str]) -> None:
     assert all(len(line) <= 110 for line in done.stdout.splitlines())
 
 
+def test_each_command_lists_what_it_writes(cli: Command) -> None:
+    assert ".pftrace" in cli("why", "--help").stdout
+    help_of_race = cli("race", "--help").stdout
+    assert ".html .json .md" in help_of_race and ".pftrace" not in help_of_race
+
+
 # --- outputs
 
 

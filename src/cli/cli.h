@@ -64,6 +64,7 @@ struct ac_command {
     const char *summary; /* one line of `allcores --help` */
     const char *usage;   /* after "allcores " */
     const char *details; /* paragraphs and examples of its own help */
+    const char *outputs; /* help of -o where it is not the usual one */
     unsigned options;    /* AC_TAKES bits */
     bool program;        /* what follows the options is a program and its own arguments */
     int (*run)(const struct ac_settings *settings); /* returns the exit code */

@@ -545,6 +545,7 @@ const struct ac_command ac_cmd_race = {
         "  allcores race app.py:transform --items 'open(\"names.txt\").read().split()'\n\n"
         "Exit code: 1 when no contender finished or results differ; 130 after Ctrl-C; 125 for a wrong\n"
         "function or option, 127 for no interpreter.\n",
+    .outputs = "write FILE too: .html .json .md",
     .options = AC_TAKES(AC_OPT_ITEMS) | AC_TAKES(AC_OPT_EXPRESSION) | AC_TAKES(AC_OPT_LINES) |
                AC_TAKES(AC_OPT_WAITING) | AC_TAKES(AC_OPT_QUICK) | AC_TAKES(AC_OPT_RUNS) |
                AC_TAKES(AC_OPT_TIMEOUT) | AC_TAKES(AC_OPT_OUTPUT) | AC_TAKES(AC_OPT_MARKDOWN) |

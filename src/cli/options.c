@@ -265,6 +265,7 @@ void ac_options_help(const struct ac_command *command, struct ac_buf *buf) {
         snprintf(left, sizeof(left), "%s%s%s%s%s", option->letter ? letter : "    ",
                  option->letter && option->name ? ", " : "", option->name ? option->name : "",
                  option->value ? " " : "", option->value ? option->value : "");
-        ac_buf_printf(buf, "  %-24s %s\n", left, option->help);
+        bool other = id == AC_OPT_OUTPUT && command->outputs;
+        ac_buf_printf(buf, "  %-24s %s\n", left, other ? command->outputs : option->help);
     }
 }
