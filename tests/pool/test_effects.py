@@ -144,7 +144,7 @@ class Adds:
 if __name__ == "__main__":
     list(allcores.map(work, range(50), backend="processes"))
     for fn in (work, local, counted, Adds(2), functools.partial(local)):
-        assert list(allcores.map(fn, range(600))) == [fn(x) for x in range(600)]
+        assert list(allcores.map(fn, range(3000))) == [fn(x) for x in range(3000)]  # worth the start, too
         facts = allcores.explain()
         assert not facts["stays_because"], facts
         assert len(os.sched_getaffinity(0)) < 2 or facts["moves"], facts
