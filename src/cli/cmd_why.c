@@ -1,5 +1,6 @@
 /* cmd_why.c - allcores why: run a program (or watch a running one), account for every thread-second, and say
  * what holds it back. */
+#include <elf.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,9 +56,9 @@ static const char *default_python(void) {
 
 /* An interpreter, say: no script, so it is meant as a command. */
 static bool is_executable(const char *path) {
-    char magic[4] = "";
+    char magic[SELFMAG];
     FILE *file = fopen(path, "rbe");
-    bool elf = file && fread(magic, 1, sizeof(magic), file) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+    bool elf = file && fread(magic, SELFMAG, 1, file) == 1 && memcmp(magic, ELFMAG, SELFMAG) == 0;
     if (file) {
         fclose(file);
     }
