@@ -73,38 +73,32 @@ static struct ac_profile *small_profile(void) {
     return p;
 }
 
-/* The body of that profile's recording, made once, and what stands before it. */
-static const struct ac_buf *valid_body(unsigned char ret_header[HEADER]) {
-    static struct ac_buf body;
-    static unsigned char header[HEADER];
-    struct ac_buf file = {0};
-    struct ac_profile *profile = body.len ? NULL : small_profile();
+static struct ac_buf valid, body_of_valid; /* that profile's recording; its body, unpacked */
+
+static void make_valid(void) {
+    struct ac_profile *profile = valid.len ? NULL : small_profile();
     if (profile) {
         uLongf len = 1u << 20;
-        ac_recording_write(profile, &file);
-        ac_grow(&body.data, &body.cap, len, 1);
-        uncompress((Bytef *)body.data, &len, (const Bytef *)file.data + HEADER, file.len - HEADER);
-        body.len = len;
-        memcpy(header, file.data, HEADER);
+        ac_recording_write(profile, &valid);
+        ac_grow(&body_of_valid.data, &body_of_valid.cap, len, 1);
+        uncompress((Bytef *)body_of_valid.data, &len, (const Bytef *)valid.data + HEADER, valid.len - HEADER);
+        body_of_valid.len = len;
         ac_profile_free(profile);
-        ac_buf_free(&file);
     }
-    memcpy(ret_header, header, HEADER);
-    return &body;
 }
 
 static void read_edited(const uint8_t *edits, size_t size) {
-    unsigned char header[HEADER];
-    const struct ac_buf *valid = valid_body(header);
-    unsigned char *body = malloc(valid->len);
-    uLongf packed = compressBound(valid->len);
+    make_valid();
+    size_t len = body_of_valid.len;
+    unsigned char *body = malloc(len);
+    uLongf packed = compressBound(len);
     unsigned char *file = malloc(HEADER + packed);
     if (body && file) {
-        memcpy(body, valid->data, valid->len);
+        memcpy(body, body_of_valid.data, len);
         for (size_t i = 0; i + 3 <= size; i += 3)
-            body[(size_t)(edits[i] | edits[i + 1] << 8) % valid->len] ^= edits[i + 2];
-        memcpy(file, header, HEADER);
-        compress2(file + HEADER, &packed, body, valid->len, 1);
+            body[(size_t)(edits[i] | edits[i + 1] << 8) % len] ^= edits[i + 2];
+        memcpy(file, valid.data, HEADER);
+        compress2(file + HEADER, &packed, body, len, 1);
         read_one(file, HEADER + packed);
     }
     free(body);
