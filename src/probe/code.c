@@ -1,7 +1,7 @@
 /* code.c - code objects of the target: names, lines, the kind of an instruction; cached.
  *
  * A code object lives as long as a frame that runs it, but its address is used anew after that, so a cached
- * one is compared with the target again when it was not looked at for a while, and a module's each time.
+ * one is compared with the target again when it was not looked at for a while, and a module's at each look.
  */
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "probe/reader.h"
 
 #define RECHECK_NS      (100 * AC_NS_PER_MS)
+#define ONE_LOOK_NS     INT64_C(20000) /* a stack's frames are asked for more than once in a look */
 #define CODES_MAX       32768u
 #define FRAMES_MAX      (1u << 18)
 #define CODE_BYTES_MAX  (1u << 20)  /* of one line table or bytecode */
@@ -238,7 +239,8 @@ int ac__code_get(struct ac_py *py, struct ac_profile *profile, uint64_t address,
     int64_t now = ac_now_ns();
     uint32_t item;
     bool cached = ac_map_get(&codes->index, address, &item);
-    if (cached && !codes->items[item].once && now - codes->items[item].checked_ns < RECHECK_NS) {
+    if (cached &&
+        now - codes->items[item].checked_ns < (codes->items[item].once ? ONE_LOOK_NS : RECHECK_NS)) {
         *ret_item = item;
         return 0;
     }
