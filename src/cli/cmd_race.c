@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/race.h"
 #include "os/os.h"
+#include "os/shared.h"
 #include "verdict/race.h"
 
 /* The ways to run it, in the order of the report; `key` is the driver's name for it. */
@@ -142,22 +142,22 @@ static int set_target(struct racing *r, const char *target) {
 
 static int read_lines(struct racing *r) {
     char bytes[65536];
-    ssize_t got;
-    r->lines_fd = memfd_create("allcores-lines", 0);
-    while (r->lines_fd >= 0 && (got = read(STDIN_FILENO, bytes, sizeof(bytes))) != 0) {
-        if (got < 0 || write(r->lines_fd, bytes, (size_t)got) != got) {
-            return ac_fail("stdin cannot be read: %s", strerror(errno));
-        }
+    ssize_t got = 0;
+    int err = ac_scratch_create("allcores-lines", &r->lines_fd);
+    for (uint64_t at = 0; !err && (got = ac_fd_read(STDIN_FILENO, bytes, sizeof(bytes))) > 0;
+         at += (size_t)got) {
+        err = ac_memfd_write(r->lines_fd, at, bytes, (size_t)got);
     }
+    err = err ? err : got < 0 ? (int)got : 0;
     json_object_set_new(r->spec, "lines_fd", json_integer(r->lines_fd));
-    return r->lines_fd < 0 ? ac_fail("out of memory") : 0;
+    return err ? ac_fail("stdin cannot be read: %s", strerror(-err)) : 0;
 }
 
 static int set_spec(struct racing *r) {
     const struct ac_settings *s = r->settings;
-    r->answer_fd = memfd_create("allcores-race", 0);
+    int err = ac_scratch_create("allcores-race", &r->answer_fd);
     r->spec = json_object();
-    if (r->answer_fd < 0 || !r->spec) {
+    if (err || !r->spec) {
         return ac_fail("out of memory");
     }
     setenv("PYTHONHASHSEED", "0", 0); /* sets in the same order everywhere: results can be compared */

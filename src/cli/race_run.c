@@ -1,16 +1,12 @@
 /* race_run.c - one run of the driver (python/allcores/_race.py) under the probe, and nothing left of it
  * after.
  *
- * The driver answers in JSON lines in a memfd, which no amount of answers can block; what the function prints
- * goes to a pipe of which the last bytes are kept. All that it leaves behind becomes our child (subreaper)
- * and is killed. */
+ * The driver answers in JSON lines in a file without a name; what the function prints goes to a pipe of which
+ * the last bytes are kept. All that it leaves behind becomes our child and is killed. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/race.h"
@@ -37,7 +33,7 @@ struct watch {
 static void drain(struct watch *w) {
     char bytes[65536];
     ssize_t got;
-    for (int i = 0; i < 64 && (got = read(w->out_fd, bytes, sizeof(bytes))) > 0; i++) {
+    for (int i = 0; i < 64 && (got = ac_fd_read(w->out_fd, bytes, sizeof(bytes))) > 0; i++) {
         struct ac_buf *tail = &w->run->printed;
         size_t keep = ac_min((size_t)got, (size_t)KEPT_TAIL);
         if (tail->len + keep > 2 * KEPT_TAIL) {
@@ -86,40 +82,13 @@ static int poll_run(void *arg) {
     drain(w);
     look(w, now);
     progress(w, now);
-    if (!w->ended && waitpid(w->pid, &w->run->status, WNOHANG) == w->pid) {
-        w->ended = true;
-    }
+    w->ended = w->ended || ac_child_reap(w->pid, &w->run->status) != 0;
     w->run->timed_out = !w->ended && now > w->deadline_ns;
     w->run->stopped = ac_stop_signal() != 0;
     return w->ended || w->run->timed_out || w->run->stopped;
 }
 
 /* --- its end */
-
-/* Everything below us: what its parents left becomes ours, so each round has what the last one orphaned. */
-static void kill_all(void) {
-    pid_t children[MAX_TREE];
-    size_t count = 0;
-    for (int64_t until = ac_now_ns() + 10 * AC_NS_PER_S; ac_now_ns() < until;) {
-        if (ac_process_children(getpid(), children, MAX_TREE, &count) || count == 0) {
-            return;
-        }
-        for (size_t i = 0; i < ac_min(count, (size_t)MAX_TREE); i++) {
-            kill(children[i], SIGKILL);
-        }
-        while (waitpid(-1, NULL, WNOHANG) > 0) {
-        }
-        ac_sleep_until(ac_now_ns() + AC_NS_PER_MS);
-    }
-}
-
-static void read_answer(int fd, struct ac_buf *buf) {
-    char bytes[4096];
-    ssize_t got;
-    for (off_t at = 0; (got = pread(fd, bytes, sizeof(bytes), at)) > 0; at += got) {
-        ac_buf_bytes(buf, bytes, (size_t)got);
-    }
-}
 
 static int start(struct watch *w, char *const argv[], const struct ac_child_place *place) {
     struct ac_child child;
@@ -146,7 +115,7 @@ static int run_watched(struct watch *w, char *const argv[], const struct ac_chil
     }
     err = ac_sampler_run(w->sampler, 0, poll_run, w);
     err = err < 0 ? err : ac_sampler_finish(w->sampler, 0, &w->run->profile);
-    kill_all();
+    ac_descendants_kill(ac_now_ns() + 10 * AC_NS_PER_S);
     if (!w->ended) {
         w->run->status = SIGKILL;
     }
@@ -157,31 +126,29 @@ out:
     return err;
 }
 
+static void close_fd(int fd) {
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int ac_race_drive(const char *python, const char *driver, const char *spec, int answer_fd, const char *title,
                   double timeout_s, struct ac_race_driver *ret) {
     struct ac_race_driver run = {0};
     char *argv[] = {(char *)(uintptr_t)python, (char *)(uintptr_t)driver, (char *)(uintptr_t)spec, NULL};
-    int pipe_fds[2] = {-1, -1};
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int err = null < 0 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) ? -errno : 0;
-    err = err || ftruncate(answer_fd, 0) == 0 ? err : -errno;
-    if (!err) {
-        fcntl(pipe_fds[1], F_SETFL, 0); /* the writer blocks, the reader does not */
-        lseek(answer_fd, 0, SEEK_SET);
-        prctl(PR_SET_CHILD_SUBREAPER, 1L);
-        struct watch w = {.run = &run, .out_fd = pipe_fds[0], .title = title, .begun_ns = ac_now_ns()};
-        w.deadline_ns = w.begun_ns + (int64_t)(timeout_s * 1e9);
-        w.progress_ns = w.begun_ns;
-        const struct ac_child_place place = {null, pipe_fds[1]};
-        err = run_watched(&w, argv, &place);
-    }
-    if (!err) {
-        read_answer(answer_fd, &run.answer);
-        err = run.answer.err ? run.answer.err : run.printed.err;
-    }
-    close(null);
-    close(pipe_fds[0]);
-    close(pipe_fds[1]);
+    struct watch w = {.run = &run, .out_fd = -1, .title = title, .begun_ns = ac_now_ns()};
+    struct ac_child_place place = {.in_fd = open("/dev/null", O_RDONLY | O_CLOEXEC), .out_fd = -1};
+    w.deadline_ns = w.begun_ns + (int64_t)(timeout_s * 1e9);
+    w.progress_ns = w.begun_ns;
+    int err = place.in_fd < 0 ? -errno : ac_output_pipe(&w.out_fd, &place.out_fd);
+    err = err ? err : ac_scratch_clear(answer_fd);
+    err = err ? err : ac_orphans_adopt();
+    err = err ? err : run_watched(&w, argv, &place);
+    err = err ? err : ac_scratch_read(answer_fd, &run.answer);
+    err = err ? err : run.printed.err;
+    close_fd(place.in_fd);
+    close_fd(place.out_fd);
+    close_fd(w.out_fd);
     if (err) {
         ac_race_driver_clear(&run);
         return err;

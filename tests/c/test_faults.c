@@ -247,6 +247,46 @@ static void placed_child_faults(void **state) {
     assert_true(failures >= 5); /* dup2, setpgid, prctl */
 }
 
+/* As the race has its contenders: one that prints, answers and leaves a process behind. */
+static int watch_run(void) {
+    struct ac_child child;
+    struct ac_buf answer = {0};
+    char printed[64] = "";
+    char fd[16];
+    int read_fd = -1, write_fd = -1, answer_fd = -1, status, ended = 0;
+    int err = ac_output_pipe(&read_fd, &write_fd);
+    err = err ? err : ac_scratch_create("allcores-test", &answer_fd);
+    err = err ? err : ac_scratch_clear(answer_fd);
+    err = err ? err : ac_orphans_adopt();
+    snprintf(fd, sizeof(fd), "%d", answer_fd);
+    char *argv[] = {"sh", "-c", "sleep 100 & echo printed; echo answer > /proc/self/fd/$0", fd, NULL};
+    err = err ? err : ac_child_start_at(argv, &(struct ac_child_place){STDIN_FILENO, write_fd}, &child);
+    err = err ? err : ac_child_release(&child);
+    for (; !err && !ended; ac_sleep_until(ac_now_ns() + AC_NS_PER_MS)) {
+        ended = ac_child_reap(child.pid, &status);
+        err = ac_min(ended, 0);
+    }
+    int left = ac_descendants_kill(INT64_MAX);
+    err = err ? err : left;
+    ssize_t got = err ? err : ac_fd_read(read_fd, printed, sizeof(printed) - 1);
+    err = got < 0 ? (int)got : ac_scratch_read(answer_fd, &answer);
+    assert_true(err || strcmp(printed, "printed\n") == 0);
+    assert_true(err || strcmp(ac_buf_text(&answer), "answer\n") == 0);
+    ac_buf_free(&answer);
+    const int fds[] = {read_fd, write_fd, answer_fd};
+    for (size_t i = 0; i < AC_COUNT(fds); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    return err;
+}
+
+static void watched_faults(void **state) {
+    (void)state;
+    each_in_turn(watch_run, false); /* what fails while processes are ended is tried again */
+}
+
 static void count_event(const struct ac_ring_event *event, void *arg) {
     (void)event;
     ++*(int *)arg;
@@ -356,7 +396,8 @@ int main(void) {
         cmocka_unit_test(new_file_faults),     cmocka_unit_test(cpus_faults),
         cmocka_unit_test(sched_faults),        cmocka_unit_test(child_faults),
         cmocka_unit_test(placed_child_faults), cmocka_unit_test(ask_faults),
-        cmocka_unit_test(asked_child_faults),  cmocka_unit_test(ring_faults),
+        cmocka_unit_test(asked_child_faults),  cmocka_unit_test(watched_faults),
+        cmocka_unit_test(ring_faults),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
