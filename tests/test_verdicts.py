@@ -199,11 +199,22 @@ def test_the_module_that_enabled_the_gil_is_named(
     command = run.program(python, "gil_threads", SECONDS, 4)
     program = tmp_path / "gil_threads.py"
     program.write_text("import json, native_part, sqlite3\n" + program.read_text())
-    finding = gil_finding(run.why(command))
-    assert (
-        finding.endswith("the extension module native_part enabled it" if named else "")
-        and bool(finding) is named
-    )
+    report = run.why(command)
+    finding, module = gil_finding(report), "the extension module native_part"
+    assert finding.endswith(f"{module} enabled it" if named else "") and bool(finding) is named
+    assert report["processes"][0]["gil_enabled_by"] == (module if named else None)
+
+
+@parametrize("3.14t")
+def test_an_environment_that_is_ignored_enables_no_gil(
+    run: Runner, python: Interpreter, tmp_path: Path
+) -> None:
+    build_module(python, tmp_path, "")
+    exe, *rest = run.program(python, "gil_threads", SECONDS, 4)
+    program = tmp_path / "gil_threads.py"
+    program.write_text("import native_part\n" + program.read_text())
+    finding = gil_finding(run.why(["env", "PYTHON_GIL=1", exe, "-sE", *rest]))
+    assert finding.endswith("the extension module native_part enabled it")
 
 
 @parametrize("3.14t")

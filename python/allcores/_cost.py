@@ -12,6 +12,7 @@ The constants are measured by bench/map.py on two cores of 2.x GHz; they matter 
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,16 +70,17 @@ def choose(plan: Plan, left: int | None, early: bool = False) -> Choice | None:
     if not HAS_GIL:
         gil = 0.0
     threads = threads_for(wall, cpu, gil, cpus, asked or MOST_THREADS)
+    at_once = math.inf if left is None else max(left, 1)  # calls
     plan.facts.costs = {
         "inline": wall,
-        "threads": max(wall / threads, gil + THREAD_S, (cpu + 2 * THREAD_S) / cpus),
+        "threads": max(wall / min(threads, at_once), gil + THREAD_S, (cpu + 2 * THREAD_S) / cpus),
     }
     # a call that waits leaves its CPU to another
     spare = cpus * wall / max(cpu, wall / 2)
     workers = max(1, min(asked or 2 * cpus, round(spare))) - (asked is None)
     if plan.facts.no_processes is None and workers > 0:
         pickling = sum(plan.pickling) / len(plan.pickling) if plan.pickling else 0.0
-        plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus)
+        plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus, wall / at_once)
     lines = sys.modules.get("allcores._lines")  # not imported for work that stays
     start_s = COLD_S if lines is None else lines.processes_in_s()
     if start_s and left and "processes" in plan.facts.costs:
@@ -86,13 +88,14 @@ def choose(plan: Plan, left: int | None, early: bool = False) -> Choice | None:
     # seen at a few looks: what threads would gain is within the error
     if early and HAS_GIL and gil > 0.5 * wall:
         plan.facts.costs["threads"] = max(plan.facts.costs["threads"], wall)
-    best = min(plan.facts.costs, key=lambda name: plan.facts.costs[name])
-    if best == "processes" and plan.facts.costs["threads"] <= 1.05 * plan.facts.costs[best]:
-        best = "threads"
+    waits = max(0.0, 1 - cpu / wall)
+    # of two that are as soon threads, but for a call that waits still and may compute later, when they would take turns
+    bias = 1 / 1.05 if early and waits > 0.3 else 1.05
+    costs = {**plan.facts.costs, "threads": plan.facts.costs["threads"] / bias}
+    best = min(costs, key=lambda name: costs[name])
     if plan.facts.costs[best] >= GAIN * wall:
         plan.facts.reason = "nothing else is estimated to be sooner"
         return None
-    waits = max(0.0, 1 - cpu / wall)
     if best == "threads":
         kind = (
             f"it waits for {waits:.0%} of its time"

@@ -166,7 +166,7 @@ def make(plan: Plan, choice: _cost.Choice, early: bool = False) -> Threads | Pro
     """The line that was chosen. Its pool is there; nothing is taken from the source yet."""
     if choice.backend == "processes":
         return Processes(plan, choice.workers, LONGEST_CHUNK_S if early else max(plan.wall, 1e-7))
-    return Threads(plan, choice.workers, choice.backend)
+    return Threads(plan, choice.workers, choice.backend, early)
 
 
 def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
@@ -270,9 +270,9 @@ class _Inside:
 
 class Threads(_Line):
     """Items in threads, as many as are estimated, and more while those in flight leave the CPUs idle; or in
-    interpreters. The window holds (index, future)."""
+    interpreters. The window holds (index, future). early: the calling thread is still in a call."""
 
-    def __init__(self, plan: Plan, workers: int, kind: str) -> None:
+    def __init__(self, plan: Plan, workers: int, kind: str, early: bool = False) -> None:
         super().__init__(plan)
         most = _cost.MOST_THREADS if workers > plan.cpus else workers
         self.limit = plan.options["max_workers"] or most
@@ -285,9 +285,13 @@ class Threads(_Line):
         self.state: State | None = None
         self.cap: _Cap | None = None
         self.delayed: float | None = None  # at the last look, if the calls seemed to take turns
+        # until then one of the threads waits: those that compute have a CPU each
+        self.caller_is_back = threading.Event() if early and 1 < self.flight <= plan.cpus else None
 
     def begin(self, made: int) -> None:
         self.pool = _lend(self, self.key)
+        if self.caller_is_back is not None:
+            self.pool.submit(self.caller_is_back.wait)
         facts = self.plan.facts
         if self.effects is not None and self.effects.mutates and self.effects.own_state:
             self.state = self.effects.seen(surroundings=False)  # those may be the caller's doing
@@ -356,6 +360,8 @@ class Threads(_Line):
                 return
 
     def _each(self) -> Iterator[Iterator[Any]]:
+        if self.caller_is_back is not None:
+            self.caller_is_back.set()
         looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         while self.window:
             at, future = self._next()
@@ -372,7 +378,7 @@ class Threads(_Line):
             now = time.perf_counter()
             if now - looked > LOOK_S:
                 self._look(now - looked, time.process_time() - cpu, self.made - seen)
-                looked, cpu, seen = now, time.process_time(), self.made
+                looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         self._look_at_state()
 
     def _look_at_state(self) -> None:
@@ -399,16 +405,19 @@ class Threads(_Line):
         self._look_at_state()
         if self.give_back:
             return
-        slow = max(
-            1.5 * plan.facts.costs.get("threads", 0.0), _cost.GAIN * plan.facts.costs.get("inline", 0.0)
-        )
+        facts = plan.facts
+        slow = 1.5 * facts.costs.get("threads", 0.0)
+        if cpu < 2 * items * facts.seen_cpu:  # the work that threads were chosen for: they are still a gain
+            slow = max(slow, _cost.GAIN * facts.costs.get("inline", 0.0))
         if not (0.9 * wall < cpu < 1.15 * wall and items and wall / items > slow):
             self.delayed = None
             return
-        before, self.delayed = self.delayed, all_delayed_s()
+        # of many threads it says nothing, and takes long: each wakes up to ask for the GIL; but all other programs
+        # together would not leave so many just one CPU
+        before, self.delayed = self.delayed, all_delayed_s() if self.flight <= 2 * plan.cpus else 0.0
         if before is not None and self.delayed - before < 0.3 * wall:  # else another program has the CPUs
             self.give_back = True
-            plan.facts.reason = "in threads the calls took turns"
+            facts.reason = "in threads the calls took turns"
 
     def _close(self) -> None:
         for _, future in self.window:
@@ -417,6 +426,8 @@ class Threads(_Line):
         self.window.clear()
         if self.cap is not None:
             self.cap.lift()
+        if self.caller_is_back is not None:
+            self.caller_is_back.set()
         if self.pool is not None:
             _take_back(self, self.key, self.pool, busy)
 

@@ -237,21 +237,27 @@ static void map_threads(struct ac_sampler *sampler, uint32_t process_slot, int64
 
 /* --- the GIL of a free-threaded build */
 
-/* Is it an option of the interpreter's own? Those end at the script. */
-static bool has_gil_option(const char *args, size_t len) {
+/* What the interpreter's own options say of the GIL; they end at the script. */
+struct gil_options {
+    bool forced, no_environment;
+};
+
+static struct gil_options gil_options_of(const char *args, size_t len) {
+    struct gil_options found = {0};
     const char *end = args + len, *arg = len ? args + strlen(args) + 1 : end;
-    for (; arg < end && *arg == '-' && strcmp(arg, "-c") != 0 && strcmp(arg, "-m") != 0;
-         arg += strlen(arg) + 1) {
-        if (strcmp(arg, "-Xgil=1") == 0)
-            return true;
-        if (strcmp(arg, "-X") != 0 && strcmp(arg, "-W") != 0)
+    for (; arg < end && arg[0] == '-' && arg[1] != '-'; arg += strlen(arg) + 1) {
+        const char *last = arg + strcspn(arg, "XWcm"); /* the flag that takes what follows */
+        found.no_environment |= arg + strcspn(arg, "EI") < last;
+        if (*last == 'c' || *last == 'm')
+            break;
+        const char *value = last + 1;
+        if (!*last)
             continue;
-        const char *value = arg + strlen(arg) + 1;
-        if (value < end && arg[1] == 'X' && strcmp(value, "gil=1") == 0)
-            return true;
-        arg = value < end ? value : arg;
+        if (!*value && (value = arg = arg + strlen(arg) + 1) >= end)
+            break;
+        found.forced |= *last == 'X' && strcmp(value, "gil=1") == 0;
     }
-    return false;
+    return found;
 }
 
 static bool has_string(const char *strings, size_t len, const char *wanted) {
@@ -270,10 +276,14 @@ static const char *who_forced(const struct ac__process *process) {
     ac_buf_bytes(&args, "", 1); /* the last one may have been cut */
     ac_buf_bytes(&environment, "", 1);
     const char *by = NULL;
-    if (!no_environment && !environment.err && has_string(environment.data, environment.len, "PYTHON_GIL=1"))
-        by = "PYTHON_GIL=1";
-    if (!no_args && !args.err && has_gil_option(args.data, args.len))
+    struct gil_options options = {0};
+    if (!no_args && !args.err)
+        options = gil_options_of(args.data, args.len);
+    if (options.forced)
         by = "-X gil=1";
+    else if (!options.no_environment && !no_environment && !environment.err &&
+             has_string(environment.data, environment.len, "PYTHON_GIL=1"))
+        by = "PYTHON_GIL=1";
     ac_buf_free(&args);
     ac_buf_free(&environment);
     return by;

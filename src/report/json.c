@@ -64,6 +64,7 @@ static json_t *process_of(const struct ac_profile *p, const struct ac_process *p
               ac_json_set(o, "python", text_or_null(ac_profile_text(p, process->python))) &&
               ac_json_set(o, "free_threaded", flag_or_null(process->free_threaded)) &&
               ac_json_set(o, "gil_enabled", flag_or_null(process->gil_enabled)) &&
+              ac_json_set(o, "gil_enabled_by", text_or_null(ac_profile_text(p, process->gil_cause))) &&
               ac_json_set(o, "from_s", ac_json_seconds(process->from_ns)) &&
               ac_json_set(o, "to_s", ac_json_seconds(process->to_ns)) &&
               ac_json_set(o, "cpu_s", ac_json_seconds(process->cpu_ns)) &&

@@ -63,9 +63,10 @@ class Sleep(unittest.TestCase):
 
         self.seen(0.0, compute)
 
-    def chosen(self, asleep: float, held: int) -> Any:
+    def chosen(self, asleep: float, held: int, total: int = 100) -> Any:
         """For a call that has run for a second: what the watcher chooses beside it."""
         plan = made_plan()
+        plan.total = total
         plan.began -= 1.0
         loop = mock.Mock(row=0, calls=0, rest=None, asleep=asleep, gil=(held, 64))
         with (
@@ -81,6 +82,11 @@ class Sleep(unittest.TestCase):
         self.assertIn("it waits", choice.reason)
         self.assertGreater(choice.workers, 2)
 
+    def test_few_long_calls_that_may_compute_after_their_sleep_are_met_by_processes(self) -> None:
+        with mock.patch.object(_lines, "processes_in_s", return_value=0.0):
+            self.assertEqual(self.chosen(1.0, 0, total=4).backend, "processes")
+            self.assertEqual(self.chosen(1.0, 0, total=12).backend, "threads")
+
     def test_long_call_that_computes_is_not_taken_to_wait(self) -> None:
         under_gil, native = self.chosen(0.0, 64), self.chosen(0.0, 0)
         for choice in (under_gil, native):
@@ -94,10 +100,14 @@ class Turns(unittest.TestCase):
 
     SLOW, FAST = (0.1, 0.1, 10), (0.1, 0.19, 1000)  # seconds, of CPU, items
 
-    def given_back(self, *looks: tuple[float, float, int], delay: float = 0.0, **options: Any) -> list[bool]:
-        """After each look; delay: seconds that threads wait for a CPU between two."""
+    def given_back(
+        self, *looks: tuple[float, float, int], delay: float = 0.0, before: float = 0.0, **options: Any
+    ) -> list[bool]:
+        """After each look; delay: seconds that threads wait for a CPU between two; before: of CPU that an item took
+        when they were chosen."""
         plan = made_plan(**options)
-        plan.facts.costs = {"threads": 0.001, "inline": 0.002}
+        plan.facts.costs = {"threads": 0.001, "inline": 0.02 if before else 0.002}
+        plan.facts.seen_cpu = before
         line = _lines.Threads(plan, 2, "threads")
         told = []
         with mock.patch.object(_lines, "all_delayed_s", side_effect=(delay * n for n in range(100))):
@@ -123,8 +133,41 @@ class Turns(unittest.TestCase):
     def test_calls_as_fast_as_estimated_may_use_one_cpu(self) -> None:
         self.assertEqual(self.given_back(*[(0.1, 0.1, 100)] * 6), [False] * 6)
 
+    def test_sooner_than_the_loop_they_are_given_up_only_where_the_work_has_changed(self) -> None:
+        self.assertEqual(self.given_back(*[self.SLOW] * 6, before=0.01), [False] * 6)
+        self.assertEqual(self.given_back(self.SLOW, self.SLOW, before=0.001), [False, True])
+
     def test_backend_that_was_asked_for_stays(self) -> None:
         self.assertEqual(self.given_back(*[self.SLOW] * 6, backend="threads"), [False] * 6)
+
+
+class Early(unittest.TestCase):
+    def met(self, early: bool) -> bool:
+        """Whether two calls ran at a time, of those begun while the calling thread is in one."""
+        meeting = threading.Barrier(2)
+
+        def meet(_: int) -> bool:
+            try:
+                meeting.wait(0.1 if early else 20)
+            except threading.BrokenBarrierError:
+                return False
+            return True
+
+        line = _lines.make(made_plan(meet), _cost.Choice("threads", 2, 0.0, ""), early)
+        self.addCleanup(line.close)
+        line.begin(1)
+        return any(future.result() for _, future in line.window)
+
+    def test_threads_that_compute_leave_the_calling_thread_its_cpu(self) -> None:
+        self.assertEqual([self.met(early=False), self.met(early=True)], [True, False])
+
+    def test_they_are_as_many_as_cpus_once_it_has_come(self) -> None:
+        plan = made_plan(lambda x: x)
+        line = _lines.Threads(plan, 2, "threads", early=True)
+        line.begin(0)
+        self.assertEqual([x for batch in line.run() for x in batch], list(range(100)))
+        assert line.caller_is_back is not None
+        self.assertTrue(line.caller_is_back.is_set())
 
 
 class Late(unittest.TestCase):
