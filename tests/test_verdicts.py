@@ -253,6 +253,19 @@ def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str
     assert report["verdict"]["id"] not in ("all-cores-busy", "native-parallel", "idle")
 
 
+@pytest.mark.long
+@TWO_CPUS
+@parametrize("3.9", "3.11", "3.14")
+def test_small_tasks_are_no_pickling_for_a_while(run: Runner, python: Interpreter, tmp_path: Path) -> None:
+    """Long enough that some seconds of it look otherwise: the workers' and the parent's shares go up and down."""
+    lines = "import multiprocessing\ndef square(n): return n * n\nif __name__ == '__main__':\n"
+    lines += " with multiprocessing.Pool(2) as pool: print(sum(pool.imap(square, range(150_000))))\n"
+    script = python.script(tmp_path, "squares.py", lines)
+    for _ in range(3):
+        report = run.why_alone(python.command([script]))
+        assert [one["id"] for one in report["phases"]] == ["tiny-tasks"], report["verdict"]
+
+
 @pytest.fixture
 def run_in_half_a_cpu(allcores: str, tmp_path: Path) -> Iterator[Runner]:
     """Runs the command and what it starts in a cgroup with half a CPU; tests/c/test_cpus.c has trees of version 2."""

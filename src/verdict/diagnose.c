@@ -1,5 +1,6 @@
 /* diagnose.c - which entry speaks. The main verdict is the one whose fix saves most wall time; where nothing
  * can be gained, the first entry that fits says why. The rest follow in `also`. */
+#include <math.h>
 #include <string.h>
 
 #include "verdict/phases.h"
@@ -304,10 +305,22 @@ static int diagnose_phase(struct run *run, size_t at) {
     return err;
 }
 
+static bool is_of_pool_overhead(const struct ac_diagnosis *d) {
+    return strcmp(d->main.id, "tiny-tasks") == 0 || strcmp(d->main.id, "pickling") == 0;
+}
+
+/* The same verdict; or small tasks and pickling at one pace: what a second shows of a pool lies on either
+ * side of the line between the two, while other objects would change the pace. */
+static bool are_one(const struct ac_diagnosis *a, const struct ac_diagnosis *b) {
+    double pace = a->evidence->pool.switches / fmax(b->evidence->pool.switches, 1);
+    return strcmp(a->main.id, b->main.id) == 0 ||
+           (is_of_pool_overhead(a) && is_of_pool_overhead(b) && pace > 0.5 && pace < 2);
+}
+
 /* Neighbours of one verdict are one phase. */
 static int join_phases(struct run *run) {
     for (size_t i = 0; i + 1 < run->count;) {
-        if (strcmp(run->phases[i].diagnosis->main.id, run->phases[i + 1].diagnosis->main.id) != 0) {
+        if (!are_one(run->phases[i].diagnosis, run->phases[i + 1].diagnosis)) {
             i++;
             continue;
         }
