@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ BOUND_MS = 8.0
 def run(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as directory:
         built = Path(directory) / "c"
-        subprocess.run(["meson", "setup", built, "-Dtests=true"], cwd=ROOT, check=True, capture_output=True)
-        subprocess.run(["ninja", "-C", built, "tests/c/bigpage"], check=True, capture_output=True)
+        tools = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for command in (["meson", "setup", built, "-Dtests=true"], ["ninja", "-C", built, "tests/c/bigpage"]):
+            subprocess.run(command, cwd=ROOT, env=tools, check=True, capture_output=True)
         page = Path(directory) / "big.html"
         with page.open("wb") as out:
             subprocess.run([built / "tests" / "c" / "bigpage", "1000", "600"], check=True, stdout=out)

@@ -478,6 +478,13 @@ class AutoExecutor(_base.Executor):
 
     def _send(self, call: _Call) -> bool:
         """Send the call to a process. False: it may not or cannot go there, and has not begun."""
+        try:
+            return self._could_send(call)
+        except Exception as trouble:  # ours: no reason to lose the call
+            call.seen.keep_here(f"allcores' own error: {trouble!r}")
+            return call.inner is not None
+
+    def _could_send(self, call: _Call) -> bool:
         seen, began = call.seen, time.thread_time()
         fresh = self._pool is None
         effects = Effects(call.fn)

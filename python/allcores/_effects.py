@@ -513,16 +513,18 @@ def _directory() -> str | None:
 
 def ambient() -> tuple[Any, ...]:
     """What worker processes have from the time at which they were started."""
-    locale = sys.modules.get("locale")
+    import _locale  # not `locale`, which another thread may be half way through importing
+
     return (
-        _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(),
-        locale.setlocale(locale.LC_ALL) if locale is not None else None,
+        _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(), _locale.setlocale(_locale.LC_ALL),
     )  # fmt: skip
 
 
 def _of_thread() -> str | None:
     """Settings of the calling thread that other threads would not have."""
-    if (decimal := sys.modules.get("decimal")) is not None:
+    if "decimal" in sys.modules:
+        import decimal  # waits for another thread that is half way through importing it
+
         ours, usual = decimal.getcontext(), decimal.DefaultContext
         if any(
             getattr(ours, name) != getattr(usual, name)

@@ -4,14 +4,16 @@ a call changes what they might read. No clock decides here."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import types
 import unittest
 from typing import Any
 from unittest import mock
 
 from allcores import _auto, _cost, _ext, _lines
-from allcores._effects import Effects
+from allcores._effects import Effects, ambient
 from allcores._plan import Plan
 
 
@@ -93,6 +95,13 @@ class Sleep(unittest.TestCase):
             self.assertNotIn("waits", choice.reason)
         self.assertEqual(under_gil.backend, "processes" if _cost.HAS_GIL else "threads")
         self.assertEqual((native.backend, native.workers), ("threads", 2))
+
+
+class Surroundings(unittest.TestCase):
+    def test_they_can_be_told_while_another_thread_imports_locale(self) -> None:
+        before = ambient()
+        with mock.patch.dict(sys.modules, locale=types.ModuleType("locale")):  # so far
+            self.assertEqual(ambient(), before)
 
 
 class Turns(unittest.TestCase):
