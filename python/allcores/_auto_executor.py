@@ -331,7 +331,11 @@ class AutoExecutor(_base.Executor):
         """Make the call; what it takes and, if it is long, what it changes."""
         seen, result, error = call.seen, None, None
         once = _Once(call, self._early)
-        state, before = self._look(once, call)
+        state = before = None
+        try:
+            state, before = self._look(once, call)
+        except Exception as trouble:  # ours, never the user's
+            seen.keep_here(f"allcores' own error: {trouble!r}")
         try:
             result = next(once.inline)
         except BaseException as raised:

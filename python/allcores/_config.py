@@ -6,6 +6,8 @@ import marshal
 import os
 import sys
 
+from allcores._late import loaded
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +139,7 @@ def make(
 
 def _authkey() -> bytes | None:
     """Without it, proxies of a multiprocessing.Manager cannot connect."""
-    process: Any = sys.modules.get("multiprocessing.process")
+    process = loaded("multiprocessing.process")
     return None if process is None else bytes(process.current_process().authkey)
 
 

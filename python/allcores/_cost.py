@@ -16,6 +16,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from allcores._late import loaded
+
 if TYPE_CHECKING:
     from allcores._plan import Plan
 
@@ -81,7 +83,7 @@ def choose(plan: Plan, left: int | None, early: bool = False) -> Choice | None:
     if plan.facts.no_processes is None and workers > 0:
         pickling = sum(plan.pickling) / len(plan.pickling) if plan.pickling else 0.0
         plan.facts.costs["processes"] = max(in_processes(wall, pickling, workers), cpu / cpus, wall / at_once)
-    lines = sys.modules.get("allcores._lines")  # not imported for work that stays
+    lines = loaded("allcores._lines")  # not imported for work that stays
     start_s = COLD_S if lines is None else lines.processes_in_s()
     if start_s and left and "processes" in plan.facts.costs:
         plan.facts.costs["processes"] = started(plan.facts.costs["processes"], wall, left, start_s)

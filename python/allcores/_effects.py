@@ -34,6 +34,7 @@ from types import (
 )
 from typing import Any
 
+from allcores._late import loaded
 from allcores._writes import AMBIGUOUS, ATOMS, MISSING, Writes, module_of, writes_of
 
 MOST = 100_000  # objects that are looked at
@@ -497,9 +498,9 @@ def _surroundings() -> list[tuple[str, Any]]:
     """State that functions reach without naming it."""
     found: list[tuple[str, Any]] = [("os.environ", Probe(lambda: dict(os.environ))),
                                     ("the working directory", Probe(_directory))]  # fmt: skip
-    if (random := sys.modules.get("random")) is not None:
+    if (random := loaded("random")) is not None:
         found.append(("random's generator", Probe(random.getstate)))
-    if (numpy := sys.modules.get("numpy.random")) is not None:
+    if (numpy := loaded("numpy.random")) is not None:
         found.append(("numpy.random's generator", Probe(lambda: pickle.dumps(numpy.get_state()))))
     return found
 
@@ -513,25 +514,23 @@ def _directory() -> str | None:
 
 def ambient() -> tuple[Any, ...]:
     """What worker processes have from the time at which they were started."""
-    import _locale  # not `locale`, which another thread may be half way through importing
-
+    locale = loaded("locale")
     return (
-        _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(), _locale.setlocale(_locale.LC_ALL),
+        _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(),
+        locale.setlocale(locale.LC_ALL) if locale is not None else None,
     )  # fmt: skip
 
 
 def _of_thread() -> str | None:
     """Settings of the calling thread that other threads would not have."""
-    if "decimal" in sys.modules:
-        import decimal  # waits for another thread that is half way through importing it
-
+    if (decimal := loaded("decimal")) is not None:
         ours, usual = decimal.getcontext(), decimal.DefaultContext
         if any(
             getattr(ours, name) != getattr(usual, name)
             for name in ("prec", "rounding", "Emin", "Emax", "traps")
         ):
             return "decimal's context was changed in it"
-    numpy: Any = sys.modules.get("numpy")
+    numpy = loaded("numpy")
     if hasattr(numpy, "geterr") and numpy.geterr() != _NUMPY_ERRORS:
         return "numpy's errstate was changed in it"
     return None

@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 _waiting: dict[str, list[Callable[[Any], object]]] = {}
 
 
+def loaded(name: str) -> Any:
+    """The module of that name if it is imported, else None. Another thread that is half way through importing it is
+    waited for: until then the module is in sys.modules without what it will hold."""
+    if sys.modules.get(name) is None:
+        return None
+    __import__(name)
+    return sys.modules[name]
+
+
 def after_import(name: str, call: Callable[[Any], object]) -> None:
     """Call call(module) when the module of that name has been run: now, if it has been."""
-    if name in sys.modules:
-        call(sys.modules[name])
+    if (module := loaded(name)) is not None:
+        call(module)
         return
     if not _waiting:
         sys.meta_path.insert(0, LateFinder)

@@ -14,6 +14,7 @@ import sys
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from allcores._late import loaded
 from allcores._reach import Reach, name_of
 
 LARGE = 1 << 14  # bytes from which on a buffer travels out of band
@@ -68,7 +69,7 @@ def _dump(kind: Any, value: Any, reach: Reach | None, buffers: list[pickle.Pickl
 def _add_multiprocessings(pickler: Any) -> None:
     """What is registered with multiprocessing's ForkingPickler (sockets, connections, shared values, torch's tensors)
     is pickled as the standard pool does it."""
-    reduction: Any = sys.modules.get("multiprocessing.reduction")
+    reduction = loaded("multiprocessing.reduction")
     if reduction is not None:
         theirs = reduction.ForkingPickler._extra_reducers
         if isinstance(pickler, _Pickler):

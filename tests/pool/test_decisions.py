@@ -5,15 +5,17 @@ a call changes what they might read. No clock decides here."""
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
-import types
 import unittest
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from allcores import _auto, _cost, _ext, _lines
-from allcores._effects import Effects, ambient
+from allcores._effects import Effects
+from allcores._late import loaded
 from allcores._plan import Plan
 
 
@@ -97,11 +99,34 @@ class Sleep(unittest.TestCase):
         self.assertEqual((native.backend, native.workers), ("threads", 2))
 
 
-class Surroundings(unittest.TestCase):
-    def test_they_can_be_told_while_another_thread_imports_locale(self) -> None:
-        before = ambient()
-        with mock.patch.dict(sys.modules, locale=types.ModuleType("locale")):  # so far
-            self.assertEqual(ambient(), before)
+class HalfImported(unittest.TestCase):
+    def test_module_that_another_thread_imports_is_waited_for(self) -> None:
+        """Its code runs until it is seen to be asked for."""
+        found: list[Any] = []
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            mock.patch.object(sys, "path", [directory, *sys.path]),
+        ):
+            Path(directory, "half_way.py").write_text("import sys\nsys.half_way()\nwhole = True\n")
+            begun, go_on = threading.Event(), threading.Event()
+
+            def half_way() -> None:
+                begun.set()
+                go_on.wait(20)
+
+            with mock.patch.object(sys, "half_way", half_way, create=True):
+                importer = threading.Thread(target=__import__, args=("half_way",))
+                importer.start()
+                self.assertTrue(begun.wait(20))
+                asker = threading.Thread(target=lambda: found.append(loaded("half_way").whole))
+                asker.start()
+                asker.join(0.05)
+                self.assertEqual(found, [])
+                go_on.set()
+                importer.join()
+                asker.join()
+        self.assertEqual(found, [True])
+        self.assertIsNone(loaded("half_way_there"))
 
 
 class Turns(unittest.TestCase):
