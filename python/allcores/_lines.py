@@ -166,7 +166,7 @@ def make(plan: Plan, choice: _cost.Choice, early: bool = False) -> Threads | Pro
     """The line that was chosen. Its pool is there; nothing is taken from the source yet."""
     if choice.backend == "processes":
         return Processes(plan, choice.workers, LONGEST_CHUNK_S if early else max(plan.wall, 1e-7))
-    return Threads(plan, choice.workers, choice.backend, early)
+    return Threads(plan, choice.workers, choice.backend)
 
 
 def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
@@ -175,6 +175,8 @@ def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
     with begun:
         if not loop.switch_to(_entry(line, begun), loop.calls):
             return False
+        if isinstance(line, Threads):
+            line.beside = loop
         line.begin(made)
         return True
 
@@ -268,11 +270,19 @@ class _Inside:
         return self.fn(*row) if self.spread else self.fn(row)
 
 
+def _stand_aside(loop: _ext.Inline) -> None:
+    """What one of the threads does while the calling thread computes: so each that computes has a CPU."""
+    from allcores import _threads
+
+    while loop.row is not NotImplemented and not _threads._exiting:
+        time.sleep(0.002)
+
+
 class Threads(_Line):
     """Items in threads, as many as are estimated, and more while those in flight leave the CPUs idle; or in
-    interpreters. The window holds (index, future). early: the calling thread is still in a call."""
+    interpreters. The window holds (index, future). beside: the loop, where it is still in a call."""
 
-    def __init__(self, plan: Plan, workers: int, kind: str, early: bool = False) -> None:
+    def __init__(self, plan: Plan, workers: int, kind: str) -> None:
         super().__init__(plan)
         most = _cost.MOST_THREADS if workers > plan.cpus else workers
         self.limit = plan.options["max_workers"] or most
@@ -285,13 +295,12 @@ class Threads(_Line):
         self.state: State | None = None
         self.cap: _Cap | None = None
         self.delayed: float | None = None  # at the last look, if the calls seemed to take turns
-        # until then one of the threads waits: those that compute have a CPU each
-        self.caller_is_back = threading.Event() if early and 1 < self.flight <= plan.cpus else None
+        self.beside: _ext.Inline | None = None
 
     def begin(self, made: int) -> None:
         self.pool = _lend(self, self.key)
-        if self.caller_is_back is not None:
-            self.pool.submit(self.caller_is_back.wait)
+        if self.beside is not None and self.kind == "threads" and 1 < self.flight <= self.plan.cpus:
+            self.pool.submit(_stand_aside, self.beside)
         facts = self.plan.facts
         if self.effects is not None and self.effects.mutates and self.effects.own_state:
             self.state = self.effects.seen(surroundings=False)  # those may be the caller's doing
@@ -360,8 +369,6 @@ class Threads(_Line):
                 return
 
     def _each(self) -> Iterator[Iterator[Any]]:
-        if self.caller_is_back is not None:
-            self.caller_is_back.set()
         looked, cpu, seen = time.perf_counter(), time.process_time(), self.made
         while self.window:
             at, future = self._next()
@@ -426,8 +433,6 @@ class Threads(_Line):
         self.window.clear()
         if self.cap is not None:
             self.cap.lift()
-        if self.caller_is_back is not None:
-            self.caller_is_back.set()
         if self.pool is not None:
             _take_back(self, self.key, self.pool, busy)
 

@@ -4,6 +4,7 @@ a call changes what they might read. No clock decides here."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 import threading
@@ -176,32 +177,41 @@ class Turns(unittest.TestCase):
 
 
 class Early(unittest.TestCase):
-    def met(self, early: bool) -> bool:
+    def met(self, loop: Any) -> bool:
         """Whether two calls ran at a time, of those begun while the calling thread is in one."""
         meeting = threading.Barrier(2)
 
         def meet(_: int) -> bool:
             try:
-                meeting.wait(0.1 if early else 20)
+                meeting.wait(20 if loop is None else 0.1)
             except threading.BrokenBarrierError:
                 return False
             return True
 
-        line = _lines.make(made_plan(meet), _cost.Choice("threads", 2, 0.0, ""), early)
+        line = _lines.Threads(made_plan(meet), 2, "threads")
         self.addCleanup(line.close)
+        line.beside = loop
         line.begin(1)
         return any(future.result() for _, future in line.window)
 
     def test_threads_that_compute_leave_the_calling_thread_its_cpu(self) -> None:
-        self.assertEqual([self.met(early=False), self.met(early=True)], [True, False])
+        loop = mock.Mock(row=0)
+        self.assertFalse(self.met(loop))
+        loop.row = NotImplemented  # its call is over
+        self.assertTrue(self.met(None))
 
-    def test_they_are_as_many_as_cpus_once_it_has_come(self) -> None:
-        plan = made_plan(lambda x: x)
-        line = _lines.Threads(plan, 2, "threads", early=True)
-        line.begin(0)
-        self.assertEqual([x for batch in line.run() for x in batch], list(range(100)))
-        assert line.caller_is_back is not None
-        self.assertTrue(line.caller_is_back.is_set())
+    def test_program_that_ends_after_the_first_result_ends(self) -> None:
+        """The rest is never asked for, by a program that still has the iterator."""
+        code = (
+            "import allcores, hashlib, threading, time\n"
+            "def native(n):\n"
+            " until = time.monotonic() + 0.4\n"
+            " while time.monotonic() < until: hashlib.sha256(bytes(1 << 20)).digest()\n"
+            " return threading.get_ident()\n"
+            "results = allcores.map(native, range(3))\n"
+            "assert next(results) == threading.get_ident()\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 class Late(unittest.TestCase):
