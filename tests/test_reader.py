@@ -543,7 +543,7 @@ def by_version(*versions: tuple[int, int]) -> list[Interpreter]:
 
 def executable(python: Interpreter) -> tuple[Path, dict[str, str]]:
     """The real executable and the environment that a copy of it needs."""
-    text = "import sys, os; print(os.path.realpath(sys.executable), sys.prefix)"
+    text = "import sys, os; print(os.path.realpath(sys.executable), sys.base_prefix)"
     answer = subprocess.run(python.command(["-c", text]), capture_output=True, text=True, check=True)
     path, prefix = answer.stdout.split()
     return Path(path), {**os.environ, "PYTHONHOME": prefix}
