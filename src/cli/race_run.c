@@ -126,12 +126,6 @@ out:
     return err;
 }
 
-static void close_fd(int fd) {
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
 int ac_race_drive(const char *python, const char *driver, const char *spec, int answer_fd, const char *title,
                   double timeout_s, struct ac_race_driver *ret) {
     struct ac_race_driver run = {0};
@@ -146,9 +140,9 @@ int ac_race_drive(const char *python, const char *driver, const char *spec, int 
     err = err ? err : run_watched(&w, argv, &place);
     err = err ? err : ac_scratch_read(answer_fd, &run.answer);
     err = err ? err : run.printed.err;
-    close_fd(place.in_fd);
-    close_fd(place.out_fd);
-    close_fd(w.out_fd);
+    close(place.in_fd);
+    close(place.out_fd);
+    close(w.out_fd);
     if (err) {
         ac_race_driver_clear(&run);
         return err;

@@ -202,14 +202,14 @@ int64_t ac_children_peak_rss(void); /* bytes that the largest child which has en
 /* --- watched.c: a run that is read while it goes on, and of which nothing stays behind */
 /* Whoever writes waits while it is full, the reader never does; both ends are close-on-exec. */
 int ac_output_pipe(int *ret_read_fd, int *ret_write_fd);
-ssize_t ac_fd_read(int fd, void *buffer, size_t size); /* bytes; 0: the end, or none yet; -errno */
+ssize_t ac_fd_read(int fd, void *buffer, size_t size); /* bytes; 0: the end; -EAGAIN: none yet */
 /* A file without a name that a child inherits; what is written is appended. */
 int ac_scratch_create(const char *name, int *ret_fd);
 int ac_scratch_clear(int fd);
 int ac_scratch_read(int fd, struct ac_buf *buf); /* all of it is added */
 int ac_orphans_adopt(void); /* from now on what our descendants leave behind is our child */
-int ac_child_reap(pid_t pid,
-                  int *ret_status); /* -1 any. 1: it has ended; 0: not yet; -ECHILD: there is none */
+/* pid -1: any. 1: it has ended; 0: not yet; -ECHILD: there is none. */
+int ac_child_reap(pid_t pid, int *ret_status);
 /* All below us, waited for. -ETIMEDOUT: some may live; else 0, or the first error on the way, which was tried
  * again. */
 int ac_descendants_kill(int64_t until_ns);

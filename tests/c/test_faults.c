@@ -282,6 +282,21 @@ static int watch_run(void) {
     return err;
 }
 
+/* Who reads is told apart: nothing yet, something, the end. */
+static void output_pipe(void **state) {
+    (void)state;
+    int read_fd, write_fd;
+    char byte;
+    ac_sys_fail_at(0, 0);
+    assert_int_equal(ac_output_pipe(&read_fd, &write_fd), 0);
+    assert_int_equal(ac_fd_read(read_fd, &byte, 1), -EAGAIN);
+    assert_int_equal(write(write_fd, "x", 1), 1);
+    assert_int_equal(ac_fd_read(read_fd, &byte, 1), 1);
+    close(write_fd);
+    assert_int_equal(ac_fd_read(read_fd, &byte, 1), 0);
+    close(read_fd);
+}
+
 static void watched_faults(void **state) {
     (void)state;
     each_in_turn(watch_run, false); /* what fails while processes are ended is tried again */
@@ -397,7 +412,7 @@ int main(void) {
         cmocka_unit_test(sched_faults),        cmocka_unit_test(child_faults),
         cmocka_unit_test(placed_child_faults), cmocka_unit_test(ask_faults),
         cmocka_unit_test(asked_child_faults),  cmocka_unit_test(watched_faults),
-        cmocka_unit_test(ring_faults),
+        cmocka_unit_test(output_pipe),         cmocka_unit_test(ring_faults),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

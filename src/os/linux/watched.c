@@ -34,7 +34,7 @@ ssize_t ac_fd_read(int fd, void *buffer, size_t size) {
     do {
         got = ac_sys.read(fd, buffer, size);
     } while (got < 0 && errno == EINTR);
-    return got >= 0 ? got : errno == EAGAIN ? 0 : -errno;
+    return got >= 0 ? got : -errno;
 }
 
 int ac_scratch_create(const char *name, int *ret_fd) {
@@ -85,8 +85,8 @@ int ac_descendants_kill(int64_t until_ns) {
     int err = 0, status;
     for (;;) {
         size_t count = 0;
-        int reaped, read = ac_process_children(getpid(), children, MAX_CHILDREN, &count);
-        err = err ? err : read;
+        int reaped, listed = ac_process_children(getpid(), children, MAX_CHILDREN, &count);
+        err = err ? err : listed;
         for (size_t i = 0; i < ac_min(count, (size_t)MAX_CHILDREN); i++) {
             ac_sys.kill(children[i], SIGKILL);
         }
