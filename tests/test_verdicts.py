@@ -185,6 +185,15 @@ def build_module(python: Interpreter, directory: Path, slots: str) -> None:
     subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", source, "-o", target], check=True)
 
 
+def program_with_module(run: Runner, python: Interpreter, directory: Path, slots: str = "") -> list[str]:
+    """The command line of four threads under the GIL, in a program that imports native_part among others."""
+    build_module(python, directory, slots)
+    command = run.program(python, "gil_threads", SECONDS, 4)
+    program = directory / "gil_threads.py"
+    program.write_text("import json, native_part, sqlite3\n" + program.read_text())
+    return command
+
+
 def gil_finding(report: Report) -> str:
     """The sentence of gil-reenabled, "" where it is not among the findings."""
     return "".join(one["sentence"] for one in report["also"] if one["id"] == "gil-reenabled")
@@ -195,11 +204,7 @@ def gil_finding(report: Report) -> str:
 def test_the_module_that_enabled_the_gil_is_named(
     run: Runner, python: Interpreter, tmp_path: Path, slots: str, named: bool
 ) -> None:
-    build_module(python, tmp_path, slots)
-    command = run.program(python, "gil_threads", SECONDS, 4)
-    program = tmp_path / "gil_threads.py"
-    program.write_text("import json, native_part, sqlite3\n" + program.read_text())
-    report = run.why(command)
+    report = run.why(program_with_module(run, python, tmp_path, slots))
     finding, module = gil_finding(report), "the extension module native_part"
     assert finding.endswith(f"{module} enabled it" if named else "") and bool(finding) is named
     assert report["processes"][0]["gil_enabled_by"] == (module if named else None)
@@ -209,10 +214,7 @@ def test_the_module_that_enabled_the_gil_is_named(
 def test_an_environment_that_is_ignored_enables_no_gil(
     run: Runner, python: Interpreter, tmp_path: Path
 ) -> None:
-    build_module(python, tmp_path, "")
-    exe, *rest = run.program(python, "gil_threads", SECONDS, 4)
-    program = tmp_path / "gil_threads.py"
-    program.write_text("import native_part\n" + program.read_text())
+    exe, *rest = program_with_module(run, python, tmp_path)
     finding = gil_finding(run.why(["env", "PYTHON_GIL=1", exe, "-sE", *rest]))
     assert finding.endswith("the extension module native_part enabled it")
 
@@ -222,10 +224,7 @@ def test_an_environment_that_is_ignored_enables_no_gil(
 def test_a_gil_that_was_asked_for_is_no_modules_fault(
     run: Runner, python: Interpreter, tmp_path: Path, by: str
 ) -> None:
-    build_module(python, tmp_path, "")
-    exe, *rest = run.program(python, "gil_threads", SECONDS, 4)
-    program = tmp_path / "gil_threads.py"
-    program.write_text("import native_part\n" + program.read_text())
+    exe, *rest = program_with_module(run, python, tmp_path)
     start = ["env", by, exe] if by[0] != "-" else [exe, *by.split()]
     assert gil_finding(run.why([*start, *rest])).endswith(f": {by} enabled it")
 

@@ -67,6 +67,10 @@ class _Seen:
         self.no_processes = self.no_processes or why
         self.place, self.reason = "threads", self.no_processes
 
+    def own_error(self, error: Exception) -> None:
+        """Never the user's trouble: its calls are made here."""
+        self.keep_here(f"allcores' own error: {error!r}")
+
     def measured(self, wall: float, cpu: float, others: float) -> None:
         """A call took so long; others: seconds of CPU that the process spent on something else meanwhile."""
         self.walls.append(wall)
@@ -334,8 +338,8 @@ class AutoExecutor(_base.Executor):
         state = before = None
         try:
             state, before = self._look(once, call)
-        except Exception as trouble:  # ours, never the user's
-            seen.keep_here(f"allcores' own error: {trouble!r}")
+        except Exception as trouble:
+            seen.own_error(trouble)
         try:
             result = next(once.inline)
         except BaseException as raised:
@@ -348,8 +352,8 @@ class AutoExecutor(_base.Executor):
                 if state is not None and once.effects is not None:
                     self._compare(once, call, state, before, result, error)
             self._decide(seen)
-        except Exception as trouble:  # ours, never the user's
-            seen.keep_here(f"allcores' own error: {trouble!r}")
+        except Exception as trouble:
+            seen.own_error(trouble)
         once.inline = None  # which holds it
         del once, state, before
         call.over(result, error)
@@ -484,8 +488,8 @@ class AutoExecutor(_base.Executor):
         """Send the call to a process. False: it may not or cannot go there, and has not begun."""
         try:
             return self._could_send(call)
-        except Exception as trouble:  # ours: no reason to lose the call
-            call.seen.keep_here(f"allcores' own error: {trouble!r}")
+        except Exception as trouble:  # no reason to lose the call
+            call.seen.own_error(trouble)
             return call.inner is not None
 
     def _could_send(self, call: _Call) -> bool:

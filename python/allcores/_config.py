@@ -145,9 +145,9 @@ def _authkey() -> bytes | None:
 
 def _warning_filters() -> list[Any] | None:
     """The filters as plain values; None where they are as the interpreter makes them."""
-    if "warnings" not in sys.modules:
+    if (warnings := loaded("warnings")) is None:
         return None
-    filters = [_plain_filter(entry) for entry in sys.modules["warnings"].filters]
+    filters = [_plain_filter(entry) for entry in warnings.filters]
     return None if filters == _DEFAULT_FILTERS else filters
 
 

@@ -175,9 +175,7 @@ def enter(line: Threads | Processes, loop: _ext.Inline, made: int) -> bool:
     with begun:
         if not loop.switch_to(_entry(line, begun), loop.calls):
             return False
-        if isinstance(line, Threads):
-            line.beside = loop
-        line.begin(made)
+        line.begin(made, loop)
         return True
 
 
@@ -205,8 +203,8 @@ class _Line:
         if not ends():
             self.close()  # run() may never have been asked
 
-    def begin(self, made: int) -> None:
-        """Start the first items; `made` were made before."""
+    def begin(self, made: int, beside: _ext.Inline | None = None) -> None:
+        """Start the first items; `made` were made before. beside: the loop, where it is still in a call."""
         self.made = self.taken = made
         self._fill()
 
@@ -280,7 +278,7 @@ def _stand_aside(loop: _ext.Inline) -> None:
 
 class Threads(_Line):
     """Items in threads, as many as are estimated, and more while those in flight leave the CPUs idle; or in
-    interpreters. The window holds (index, future). beside: the loop, where it is still in a call."""
+    interpreters. The window holds (index, future)."""
 
     def __init__(self, plan: Plan, workers: int, kind: str) -> None:
         super().__init__(plan)
@@ -295,12 +293,11 @@ class Threads(_Line):
         self.state: State | None = None
         self.cap: _Cap | None = None
         self.delayed: float | None = None  # at the last look, if the calls seemed to take turns
-        self.beside: _ext.Inline | None = None
 
-    def begin(self, made: int) -> None:
+    def begin(self, made: int, beside: _ext.Inline | None = None) -> None:
         self.pool = _lend(self, self.key)
-        if self.beside is not None and self.kind == "threads" and 1 < self.flight <= self.plan.cpus:
-            self.pool.submit(_stand_aside, self.beside)
+        if beside is not None and 1 < self.flight <= self.plan.cpus:
+            self.pool.submit(_stand_aside, beside)
         facts = self.plan.facts
         if self.effects is not None and self.effects.mutates and self.effects.own_state:
             self.state = self.effects.seen(surroundings=False)  # those may be the caller's doing

@@ -190,8 +190,7 @@ class Early(unittest.TestCase):
 
         line = _lines.Threads(made_plan(meet), 2, "threads")
         self.addCleanup(line.close)
-        line.beside = loop
-        line.begin(1)
+        line.begin(1, loop)
         return any(future.result() for _, future in line.window)
 
     def test_threads_that_compute_leave_the_calling_thread_its_cpu(self) -> None:
