@@ -192,7 +192,8 @@ def test_busy_machine(race: Race) -> None:
         for one in hogs:
             one.kill()
             one.wait()
-    assert found["ThreadPoolExecutor"]["reason"].startswith("took turns: 8 threads"), found
+    # up to 8: a thread that is done before the last one could start takes that one's item
+    assert re.match("took turns: [2-8] threads waited", found["ThreadPoolExecutor"]["reason"]), found
     others = [one for one in ran(found) if one["name"] != "ThreadPoolExecutor"]
     assert not [one for one in others if "took turns" in one["reason"]]
     assert found["machine"]["others_used"] > 0.3

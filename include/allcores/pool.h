@@ -280,7 +280,7 @@ struct ac_worker_info {
 };
 /* Live workers, at most cap of them; returns how many there are. */
 int ac_pool_workers(struct ac_pool *pool, struct ac_worker_info *infos, int cap);
-/* Send a signal by pidfd; worker -1: all. -ESRCH. */
+/* Send a signal by pidfd; worker -1: all, with those that are being started, which get it then. -ESRCH. */
 int ac_pool_kill(struct ac_pool *pool, int worker, int signal);
 
 struct ac_pool_stats {

@@ -140,6 +140,15 @@ static void free_held(struct ac_pool *pool, uint32_t worker) {
     }
 }
 
+void ac__seat_freed(struct ac_pool *pool) {
+    ac_add_release(&pool->peers_bell, 1);
+    ac_futex_wake(&pool->peers_bell, INT_MAX);
+    if (pool->closing || pool->broken) { /* next_done's caller may wait for the end */
+        pool->woken++;
+        ac__done_ring(pool);
+    }
+}
+
 void ac__worker_gone(struct ac_pool *pool, uint32_t worker) {
     struct ac__seat *seat = &pool->side.segment.seats[worker];
     struct ac__peer *peer = &pool->peers[worker];
@@ -152,10 +161,5 @@ void ac__worker_gone(struct ac_pool *pool, uint32_t worker) {
     clear_sleep(pool->side.segment.head, worker);
     close(peer->pidfd);
     *peer = (struct ac__peer){.pidfd = -1, .incarnation = peer->incarnation + 1};
-    ac_add_release(&pool->peers_bell, 1);
-    ac_futex_wake(&pool->peers_bell, INT_MAX);
-    if (pool->closing || pool->broken) { /* next_done's caller may wait for the end */
-        pool->woken++;
-        ac__done_ring(pool);
-    }
+    ac__seat_freed(pool);
 }

@@ -44,9 +44,9 @@ struct ac__peer { /* what the parent knows of a worker's seat */
     uint32_t life_word, life_value; /* as they were when it attached */
     uint32_t incarnation;           /* counts those who sat here */
     int64_t rss_bytes;              /* as last seen */
-    bool reaped;
-    bool early; /* it died before it asked for a task */
-    bool idle;  /* it died while it had none */
+    int owed;                       /* the signal that it was sent before its pidfd was known; 0 none */
+    bool early;                     /* it died before it asked for a task */
+    bool idle;                      /* it died while it had none */
 };
 
 struct ac__ready { /* tickets for next_done: a ring */
@@ -145,6 +145,7 @@ void ac__pool_drain(struct ac__side *side);
 /* --- death.c (with the lock held) */
 void ac__worker_died(struct ac_pool *pool, uint32_t worker);    /* mark its tasks, tell everybody */
 void ac__worker_gone(struct ac_pool *pool, uint32_t worker);    /* its process has ended: free its memory */
+void ac__seat_freed(struct ac_pool *pool);                      /* tell who waits for the pool's end */
 void ac__worker_suspect(struct ac_pool *pool, uint32_t worker); /* kill it: it wrote nonsense */
 
 /* --- pool.c (with the lock held) */

@@ -160,9 +160,15 @@ int ac__kill(struct ac_pool *pool, int worker, int signal) {
     int error = -ESRCH;
     for (int i = 0; i < AC_POOL_WORKERS; i++) {
         struct ac__peer *peer = &pool->peers[i];
-        if ((worker < 0 || worker == i) &&
-            (peer->life == AC__LIFE_STARTING || peer->life == AC__LIFE_ATTACHED)) {
+        if ((worker >= 0 && worker != i) ||
+            (peer->life != AC__LIFE_STARTING && peer->life != AC__LIFE_ATTACHED)) {
+            continue;
+        }
+        if (peer->pidfd >= 0) {
             error = ac_pidfd_kill(peer->pidfd, signal);
+        } else { /* it is being spawned, and may run a task already */
+            peer->owed = peer->owed == SIGKILL ? SIGKILL : signal;
+            error = 0;
         }
     }
     return error;

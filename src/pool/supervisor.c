@@ -74,7 +74,7 @@ static bool came_up(struct ac_pool *pool, uint32_t worker, int error, struct ac_
     if (ac_cas_acq_rel(&seat->state, &starting, AC__SEAT_EMPTY)) {
         peer->life = AC__LIFE_NONE;
         pool->alive--;
-        ac__done_ring(pool); /* who waits for the end may have waited for this one only */
+        ac__seat_freed(pool);
     } else {
         ret->pid = peer->pid = seat->pid;
         if (ac_pidfd_open(ret->pid, &ret->pidfd) == 0) {
@@ -134,6 +134,9 @@ static void spawn_one(struct ac_pool *pool) {
     peer->pid = spawned.pid;
     peer->pidfd = spawned.pidfd;
     pool->stats.spawns++;
+    if (peer->owed != 0) {
+        ac_pidfd_kill(peer->pidfd, peer->owed);
+    }
 }
 
 /* Whether another worker is wanted now. A pool that is closing still finishes what is queued. */

@@ -1,4 +1,6 @@
 /* test_pool.c - what the pool engine does when nothing goes wrong, and when tasks or workers do. */
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,6 +402,82 @@ static void test_break(void **state) {
     ac_pool_free(pool);
 }
 
+/* A spawn that does not come back before it is let. */
+struct gate {
+    struct ac_fork forks;
+    sem_t entered, open;
+    int error; /* 0: it forks first */
+};
+
+static int gated_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned *ret) {
+    struct gate *gate = arg;
+    int error = gate->error < 0 ? gate->error : ac_fork_spawn(&gate->forks, spawn, ret);
+    sem_post(&gate->entered);
+    sem_wait(&gate->open);
+    return error;
+}
+
+static struct ac_pool *gated_pool(struct gate *gate, int error) {
+    *gate = (struct gate){.forks = {work_main, NULL}, .error = error};
+    sem_init(&gate->entered, 0, 0);
+    sem_init(&gate->open, 0, 0);
+    struct ac_pool *pool = work_pool_with(
+        1, (struct ac_pool_options){.spawn = gated_spawn, .reap = ac_fork_reap, .spawn_arg = gate});
+    while (sem_wait(&gate->entered) != 0) {
+    }
+    return pool;
+}
+
+static void let_and_free(struct gate *gate, struct ac_pool *pool) {
+    sem_post(&gate->open);
+    assert_int_equal(ac_pool_join(pool, 60 * AC_NS_PER_S), 0);
+    ac_pool_free(pool);
+    sem_destroy(&gate->entered);
+    sem_destroy(&gate->open);
+}
+
+/* It has taken a task before we are told who it is. */
+static void test_kill_while_spawning(void **state) {
+    int64_t ns = 1000 * AC_NS_PER_S;
+    struct gate gate;
+    enum ac_task_state now = AC_TASK_QUEUED;
+    struct ac_pool *pool = gated_pool(&gate, 0);
+    uint64_t ticket = work_submit(pool, WORK_SLEEP, &ns, sizeof(ns));
+    (void)state;
+    while (now == AC_TASK_QUEUED) {
+        usleep(1000);
+        assert_int_equal(ac_pool_state(pool, ticket, &now), 0);
+    }
+    assert_int_equal(now, AC_TASK_RUNNING);
+    ac_pool_break(pool);
+    assert_int_equal(ac_pool_kill(pool, -1, SIGKILL), 0);
+    assert_int_equal(ac_pool_kill(pool, -1, SIGTERM), 0); /* does not make it any milder */
+    ac_pool_shutdown(pool);
+    let_and_free(&gate, pool);
+}
+
+static void *end_awaited(void *pool) {
+    struct ac_done done;
+    while (ac_pool_join(pool, 0) != 0) {
+        ac_pool_next_done(pool, &done, 1, -1);
+    }
+    return NULL;
+}
+
+/* Who sleeps until the pool's end is told of one that never came up. */
+static void test_spawn_fails_at_the_end(void **state) {
+    pthread_t thread;
+    struct gate gate;
+    struct ac_pool *pool = gated_pool(&gate, -EAGAIN);
+    (void)state;
+    ac_pool_shutdown(pool);
+    assert_int_equal(pthread_create(&thread, NULL, end_awaited, pool), 0);
+    usleep(100000);
+    sem_post(&gate.open);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    let_and_free(&gate, pool);
+}
+
 static int no_spawn(void *arg, const struct ac_spawn *spawn, struct ac_spawned *ret) {
     (void)arg;
     (void)spawn;
@@ -506,16 +584,28 @@ static void test_user_fork(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),           cmocka_unit_test(test_many),
-        cmocka_unit_test(test_parts),          cmocka_unit_test(test_given_back),
-        cmocka_unit_test(test_not_given_back), cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_large),          cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_release_early),  cmocka_unit_test(test_crashes),
-        cmocka_unit_test(test_items),          cmocka_unit_test(test_kept_arguments),
-        cmocka_unit_test(test_views_outlive),  cmocka_unit_test(test_notify),
-        cmocka_unit_test(test_leave),          cmocka_unit_test(test_break),
-        cmocka_unit_test(test_no_workers),     cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_bad_results),    cmocka_unit_test(test_user_fork),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_given_back),
+        cmocka_unit_test(test_not_given_back),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_release_early),
+        cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_items),
+        cmocka_unit_test(test_kept_arguments),
+        cmocka_unit_test(test_views_outlive),
+        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_break),
+        cmocka_unit_test(test_no_workers),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_user_fork),
+        cmocka_unit_test(test_kill_while_spawning),
+        cmocka_unit_test(test_spawn_fails_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
