@@ -252,6 +252,33 @@ def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str
     assert report["verdict"]["id"] not in ("all-cores-busy", "native-parallel", "idle")
 
 
+@TWO_CPUS
+@parametrize("3.11")
+def test_most_of_the_run_speaks_where_the_whole_is_unclear(run: Runner, python: Interpreter) -> None:
+    report = run.why_alone(run.program(python, "phases_late", SECONDS))
+    assert [one["id"] for one in report["phases"]] == ["idle", "all-cores-busy"]
+    assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
+    start, wall = report["phases"][1]["from_s"], report["wall_s"]
+    assert report["verdict"]["evidence"].endswith(f"from {start:.1f} s to {wall:.1f} s of {wall:.1f} s")
+
+
+@TWO_CPUS
+@parametrize("3.11")
+def test_code_that_a_library_makes_is_not_the_users(run: Runner, python: Interpreter, tmp_path: Path) -> None:
+    """What exec() made in a "<string>" ran for a moment, and a library all the time: it is not named."""
+    library = tmp_path / "site-packages" / "library.py"
+    library.parent.mkdir()
+    library.write_text(
+        "import time\ndef work(seconds):\n    end = time.monotonic() + seconds\n"
+        "    while time.monotonic() < end: pass\n"
+        f"made = {{'work': work}}\nexec('def call(seconds):\\n    work(seconds)', made)\n"
+        f"made['call'](0.01 * {SECONDS})\nwork({SECONDS})\n"
+    )
+    verdict = run.why_alone(python.command([str(library)]))["verdict"]
+    assert verdict["id"] == "single-thread-python"
+    assert verdict["evidence"].startswith("installed code ran for"), verdict
+
+
 @pytest.mark.long
 @TWO_CPUS
 @parametrize("3.9", "3.11", "3.14")

@@ -257,23 +257,47 @@ static bool speaks_for_all(const struct ac_diagnosis *whole) {
     return strcmp(whole->main.id, "uneven-tasks") == 0 || strcmp(whole->main.id, "too-short") == 0;
 }
 
-static int tell_phases(struct ac_diagnosis *whole, struct phase_case *phases, size_t count) {
+static bool is_clear(const struct ac_diagnosis *diagnosis) {
+    return strcmp(diagnosis->main.id, "unclear") != 0 && strcmp(diagnosis->main.id, "too-short") != 0;
+}
+
+/* The phase whose verdict speaks for the run: whose fix saves a good part of it, or where the run is unclear
+ * as a whole, since it began or ended otherwise, the one that most of it was. count: none. */
+static size_t speaker(const struct ac_diagnosis *whole, const struct phase_case *phases, size_t count) {
+    double wall_s = whole->evidence->wall_s;
     size_t best = 0;
-    bool differ = false;
-    int err = 0;
     for (size_t i = 1; i < count; i++) {
-        bool more = phases[i].diagnosis->main.gain_s > phases[best].diagnosis->main.gain_s;
-        best = more ? i : best;
+        best = phases[i].diagnosis->main.gain_s > phases[best].diagnosis->main.gain_s ? i : best;
+    }
+    if (speaks_for_all(whole) || phases[best].diagnosis->main.gain_s > MIN_SHARE * wall_s) {
+        return speaks_for_all(whole) ? count : best;
+    }
+    for (size_t i = 0; i < count && !is_clear(whole); i++) {
+        if (is_clear(phases[i].diagnosis) && phases[i].to_s - phases[i].from_s > 0.5 * wall_s) {
+            return i;
+        }
+    }
+    return count;
+}
+
+static bool differ(const struct phase_case *phases, size_t count) {
+    bool differ = false;
+    for (size_t i = 1; i < count; i++) {
         differ = differ || strcmp(phases[i].diagnosis->main.id, phases[0].diagnosis->main.id) != 0;
     }
-    if (!differ) {
+    return differ;
+}
+
+static int tell_phases(struct ac_diagnosis *whole, struct phase_case *phases, size_t count) {
+    int err = 0;
+    if (!differ(phases, count)) {
         return 0;
     }
     for (size_t i = 0; !err && i < count; i++) {
         err = put_phase(whole, &phases[i]);
     }
-    if (!err && !speaks_for_all(whole) &&
-        phases[best].diagnosis->main.gain_s > MIN_SHARE * whole->evidence->wall_s) {
+    size_t best = speaker(whole, phases, count);
+    if (!err && best < count) {
         err = take_main(whole, &phases[best]);
         merge_also(whole, phases, count);
     }

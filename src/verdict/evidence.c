@@ -21,6 +21,10 @@ struct tallies {
     struct ac_map of_func;
 };
 
+#define STRAY                                                                                                \
+    0.05 /* of a program's Python time: user code that runs for less is not what it spends it on             \
+          */
+
 struct builder {
     const struct ac_profile *profile;
     struct ac_evidence *evidence;
@@ -114,13 +118,16 @@ static int tally_add(struct tallies *tallies, const struct tally *add) {
 
 static struct ac_spot heaviest(const struct ac_profile *profile, const struct tallies *tallies) {
     struct ac_spot spot = {.func = AC_NO_FUNC};
+    double all = 0;
     for (size_t i = 0; i < tallies->count; i++) {
         const struct tally *tally = &tallies->items[i];
+        all += tally->seconds;
         if (spot.func == AC_NO_FUNC || tally->seconds > spot.seconds) {
             int32_t line = profile->frames[profile->nodes[tally->node].frame].line;
-            spot = (struct ac_spot){tally->func, line, tally->seconds, tally->node};
+            spot = (struct ac_spot){tally->func, line, tally->seconds, tally->node, 0};
         }
     }
+    spot.all = all;
     return spot;
 }
 
@@ -217,6 +224,10 @@ static int find_spots(const struct builder *b) {
     }
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_PYTHON, &e->python);
     err = err ? err : spot_of(b, add_leaf, in_main_process, AC_PYTHON, &e->anyone);
+    if (e->python.all <
+        STRAY * e->anyone.all) { /* what a library makes in a "<string>" passes for the user's */
+        e->python = (struct ac_spot){.func = AC_NO_FUNC};
+    }
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_NATIVE, &e->native);
     err = err ? err : spot_of(b, add_outermost, in_workers, 0, &e->work);
     return err ? err : spot_of(b, add_innermost, in_waiting_main, 0, &e->waiting);

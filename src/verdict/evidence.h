@@ -19,6 +19,7 @@ struct ac_spot {
     int32_t line;
     double seconds; /* thread-seconds that this function (and what it called) spent in the state */
     uint32_t node;  /* its heaviest stack, from its frame up */
+    double all;     /* thread-seconds of all such functions together */
 };
 
 /* Who runs the workers of a pool, told by the stacks of the workers. */
