@@ -21,9 +21,8 @@ struct tallies {
     struct ac_map of_func;
 };
 
-#define STRAY                                                                                                \
-    0.05 /* of a program's Python time: user code that runs for less is not what it spends it on             \
-          */
+/* Of a program's Python time: user code that runs for less is not what it spends it on. */
+#define STRAY 0.05
 
 struct builder {
     const struct ac_profile *profile;
@@ -224,8 +223,7 @@ static int find_spots(const struct builder *b) {
     }
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_PYTHON, &e->python);
     err = err ? err : spot_of(b, add_leaf, in_main_process, AC_PYTHON, &e->anyone);
-    if (e->python.all <
-        STRAY * e->anyone.all) { /* what a library makes in a "<string>" passes for the user's */
+    if (e->python.all < STRAY * e->anyone.all) { /* as what a library makes in a "<string>" */
         e->python = (struct ac_spot){.func = AC_NO_FUNC};
     }
     err = err ? err : spot_of(b, add_innermost, in_main_process, AC_NATIVE, &e->native);
