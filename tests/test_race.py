@@ -194,8 +194,10 @@ def test_busy_machine(race: Race) -> None:
             one.wait()
     # up to 8: a thread that is done before the last one could start takes that one's item
     assert re.match("took turns: [2-8] threads waited", found["ThreadPoolExecutor"]["reason"]), found
-    others = [one for one in ran(found) if one["name"] != "ThreadPoolExecutor"]
-    assert not [one for one in others if "took turns" in one["reason"]]
+    # each GIL has one thread here; allcores.map may have begun with several, where a stolen CPU looked like waiting
+    alone = [one for one in ran(found) if one["name"] not in ("ThreadPoolExecutor", "allcores.map")]
+    assert len(alone) >= 3
+    assert not [one for one in alone if "took turns" in one["reason"]], alone
     assert found["machine"]["others_used"] > 0.3
 
 
