@@ -255,7 +255,9 @@ def test_phases(run: Runner, python: Interpreter, program: str, phases: list[str
 @TWO_CPUS
 @parametrize("3.11")
 def test_most_of_the_run_speaks_where_the_whole_is_unclear(run: Runner, python: Interpreter) -> None:
-    report = run.why_alone(run.program(python, "phases_late", SECONDS))
+    """It waits for a fifth of its time, then all CPUs compute."""
+    cpus = len(os.sched_getaffinity(0))
+    report = run.why_alone(run.program(python, "busy_processes", 2.4 * SECONDS, cpus, 0.6 * SECONDS))
     assert [one["id"] for one in report["phases"]] == ["idle", "all-cores-busy"]
     assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
     start, wall = report["phases"][1]["from_s"], report["wall_s"]

@@ -266,11 +266,14 @@ static bool is_clear(const struct ac_diagnosis *diagnosis) {
 static size_t speaker(const struct ac_diagnosis *whole, const struct phase_case *phases, size_t count) {
     double wall_s = whole->evidence->wall_s;
     size_t best = 0;
+    if (speaks_for_all(whole)) {
+        return count;
+    }
     for (size_t i = 1; i < count; i++) {
         best = phases[i].diagnosis->main.gain_s > phases[best].diagnosis->main.gain_s ? i : best;
     }
-    if (speaks_for_all(whole) || phases[best].diagnosis->main.gain_s > MIN_SHARE * wall_s) {
-        return speaks_for_all(whole) ? count : best;
+    if (phases[best].diagnosis->main.gain_s > MIN_SHARE * wall_s) {
+        return best;
     }
     for (size_t i = 0; i < count && !is_clear(whole); i++) {
         if (is_clear(phases[i].diagnosis) && phases[i].to_s - phases[i].from_s > 0.5 * wall_s) {

@@ -117,16 +117,14 @@ static int tally_add(struct tallies *tallies, const struct tally *add) {
 
 static struct ac_spot heaviest(const struct ac_profile *profile, const struct tallies *tallies) {
     struct ac_spot spot = {.func = AC_NO_FUNC};
-    double all = 0;
     for (size_t i = 0; i < tallies->count; i++) {
         const struct tally *tally = &tallies->items[i];
-        all += tally->seconds;
+        spot.all += tally->seconds;
         if (spot.func == AC_NO_FUNC || tally->seconds > spot.seconds) {
             int32_t line = profile->frames[profile->nodes[tally->node].frame].line;
-            spot = (struct ac_spot){tally->func, line, tally->seconds, tally->node, 0};
+            spot = (struct ac_spot){tally->func, line, tally->seconds, tally->node, spot.all};
         }
     }
-    spot.all = all;
     return spot;
 }
 

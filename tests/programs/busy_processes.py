@@ -1,4 +1,4 @@
-# As many processes as CPUs, all in bytecode: all-cores-busy.
+# As many processes as CPUs, all in bytecode: all-cores-busy. Arguments: seconds [processes [seconds to sleep before]].
 import multiprocessing
 import os
 import sys
@@ -13,6 +13,7 @@ def burn(until):
 
 
 if __name__ == "__main__":
+    time.sleep(float(sys.argv[3]) if len(sys.argv) > 3 else 0)
     until = time.monotonic() + float(sys.argv[1])
     count = int(sys.argv[2]) if len(sys.argv) > 2 else len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("fork")
