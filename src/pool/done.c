@@ -106,11 +106,10 @@ int ac_pool_notify(struct ac_pool *pool, uint64_t ticket) {
         uint32_t word = ac_load_acquire(state);
         while (!ac__over(word) && !ac_cas_acq_rel(state, &word, word | AC__NOTIFY)) {
         }
-        answer = ac__over(word) || task->corrupt ? 1 : 0;
-        if (answer == 0) {
-            task->notify = true;
-            pool->ready.promised++;
-        }
+        task->over |= ac__over(word) || task->corrupt;
+        task->notify = !task->over;
+        pool->ready.promised += task->notify;
+        answer = task->over ? 1 : 0;
     } else if (answer == 0) {
         answer = pool->tasks[index].told ? 1 : 0;
     }

@@ -20,6 +20,7 @@ struct ac__task {
     bool released;  /* has no ticket any more, but waits to be taken off the done list */
     bool notify;    /* to be reported by next_done, */
     bool told;      /* and that has been seen to */
+    bool over;      /* and somebody was told so: no wild write undoes it */
     bool taken;
     bool corrupt;
     bool died;      /* by the death of a worker: `death` when there was memory for it */
@@ -115,6 +116,9 @@ void ac__task_tell(struct ac_pool *pool, uint32_t index);
 void ac__task_recycle(struct ac_pool *pool, uint32_t index);
 /* The slot's word makes no sense: the task is corrupt. */
 void ac__task_spoil(struct ac_pool *pool, uint32_t index);
+/* Whether the task is over, and its word. Once that was said it stays so: a word that says otherwise later
+ * was written over, and the task is corrupt. */
+bool ac__task_over(struct ac_pool *pool, uint32_t index, uint32_t *ret_word);
 int ac__task_requeue(struct ac_pool *pool, uint32_t index);
 
 /* --- done.c (with the lock held) */

@@ -243,8 +243,8 @@ static void count(struct ac_pool *pool, const struct ac_result *result) {
 
 static int take(struct ac_pool *pool, uint32_t index, struct ac_result *ret) {
     struct ac__task *task = &pool->tasks[index];
-    uint32_t word = ac_load_acquire(&ac__slot_of(pool, index)->state);
-    if (!task->corrupt && !ac__over(word)) {
+    uint32_t word;
+    if (!ac__task_over(pool, index, &word)) {
         return -EAGAIN;
     }
     bool again = task->taken;

@@ -211,7 +211,7 @@ void ac__task_tell(struct ac_pool *pool, uint32_t index) {
     if (!task->notify || task->told) {
         return;
     }
-    task->told = true;
+    task->told = task->over = true;
     if (task->released) {
         pool->ready.promised--;
         pool->abandoned--;
@@ -255,6 +255,17 @@ void ac__task_spoil(struct ac_pool *pool, uint32_t index) {
     }
 }
 
+bool ac__task_over(struct ac_pool *pool, uint32_t index, uint32_t *ret_word) {
+    struct ac__task *task = &pool->tasks[index];
+    uint32_t word = ac_load_acquire(&ac__slot_of(pool, index)->state);
+    if (!word_fits(task, word) || (task->over && !ac__over(word))) {
+        ac__task_spoil(pool, index);
+    }
+    task->over |= task->corrupt || ac__over(word);
+    *ret_word = word;
+    return task->over;
+}
+
 int ac__task_requeue(struct ac_pool *pool, uint32_t index) {
     pool->tasks[index].position = pool->queue.tail;
     int error = ac__queue_push(&pool->side, &pool->queue, index);
@@ -269,10 +280,8 @@ int ac_pool_state(struct ac_pool *pool, uint64_t ticket, enum ac_task_state *ret
     pthread_mutex_lock(&pool->side.lock);
     uint32_t index = ac__task_find(pool, ticket);
     if (index != AC__NONE) {
-        uint32_t word = ac_load_acquire(&ac__slot_of(pool, index)->state);
-        if (!word_fits(&pool->tasks[index], word)) {
-            ac__task_spoil(pool, index);
-        }
+        uint32_t word;
+        ac__task_over(pool, index, &word);
         *ret_state = pool->tasks[index].corrupt ? AC_TASK_CORRUPT : (enum ac_task_state)ac__phase(word);
     }
     pthread_mutex_unlock(&pool->side.lock);
@@ -331,11 +340,8 @@ static int look(struct ac_pool *pool, uint64_t ticket, struct watch *ret) {
     int over = -EINVAL;
     if (index != AC__NONE) {
         *ret = (struct watch){ac__slot_of(pool, index), pool->tasks[index].generation & 0xffff};
-        uint32_t word = ac_load_acquire(&ret->slot->state);
-        if (!word_fits(&pool->tasks[index], word)) {
-            ac__task_spoil(pool, index);
-        }
-        over = pool->tasks[index].corrupt || ac__over(word) ? 1 : 0;
+        uint32_t word;
+        over = ac__task_over(pool, index, &word) ? 1 : 0;
     }
     pthread_mutex_unlock(&pool->side.lock);
     return over;
@@ -353,7 +359,7 @@ int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns) {
     int64_t start = ac_now_ns();
     int64_t until = timeout_ns < 0 ? INT64_MAX : start + timeout_ns;
     bool doubted = false;
-    over = spin_for(pool, &watch, start);
+    over = spin_for(pool, &watch, start) ? look(pool, ticket, &watch) : 0;
     while (over == 0) {
         int64_t nap = ac__nap(pool, until);
         if (nap <= 0) {
@@ -370,7 +376,7 @@ int ac_pool_wait(struct ac_pool *pool, uint64_t ticket, int64_t timeout_ns) {
         }
         over = look(pool, ticket, &watch);
         if (over == 0 && got == 0) { /* woken: its answer is being copied, or so it seems */
-            over = spin_for(pool, &watch, ac_now_ns());
+            over = spin_for(pool, &watch, ac_now_ns()) ? look(pool, ticket, &watch) : 0;
         }
     }
     ac__spin_note(&pool->spin, ac__gap(start, ac_now_ns(), ac_load_relaxed(&watch.slot->coming)));
@@ -507,7 +513,7 @@ static int retry(struct ac_pool *pool, uint32_t index, uint32_t items) {
     }
     ac_free(task->death);
     task->death = NULL;
-    task->taken = task->died = false;
+    task->taken = task->died = task->over = false;
     task->worker = -1;
     if (task->notify && task->told) {
         int error = ac__ready_promise(pool);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomics.h"
 #include "base/base.h"
 #include "os/os.h"
 #include "pool/segment.h"
@@ -312,6 +313,11 @@ enum ac_task_state work_outcome(struct ac_pool *pool, uint64_t ticket) {
     ac_message_clear(&result.message);
     assert_int_equal(ac_pool_release(pool, ticket), 0);
     return result.state;
+}
+
+void work_overwrite(struct ac_pool *pool, uint64_t ticket, enum ac_task_state phase) {
+    ac_futex *word = &((struct ac__side *)pool)->segment.slots[(uint32_t)ticket - 1].state;
+    ac_store_release(word, (ac_load_acquire(word) & ~(uint32_t)AC__PHASE) | phase);
 }
 
 void work_valid(struct ac_pool *pool) {

@@ -62,6 +62,8 @@ uint64_t work_submit(struct ac_pool *pool, uint16_t kind, const void *data, size
 size_t work_result(struct ac_pool *pool, uint64_t ticket, void *buffer, size_t size);
 /* Waits; the state it came to. */
 enum ac_task_state work_outcome(struct ac_pool *pool, uint64_t ticket);
+/* A wild write: the task's word says now that it is in this phase. */
+void work_overwrite(struct ac_pool *pool, uint64_t ticket, enum ac_task_state phase);
 void work_valid(struct ac_pool *pool);
 void work_wait_idle(struct ac_pool *pool, int workers);
 

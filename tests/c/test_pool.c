@@ -549,6 +549,38 @@ static void test_bad_results(void **state) {
     ac_pool_free(pool);
 }
 
+/* What is over stays over for whoever was told so, whatever is written over its word since. */
+static void test_over_stays(void **state) {
+    struct ac_pool *pool = work_pool(1, true);
+    struct ac_done done;
+    enum ac_task_state now = AC_TASK_QUEUED;
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        struct ac_result result;
+        uint64_t ticket = work_submit(pool, WORK_ECHO, "x", 1);
+        if (how == 0) {
+            assert_int_equal(ac_pool_wait(pool, ticket, -1), 0);
+        } else if (how == 1) {
+            do {
+                assert_int_equal(ac_pool_state(pool, ticket, &now), 0);
+            } while (now != AC_TASK_DONE);
+        } else {
+            if (how == 3) { /* it is over already: nothing will be listed */
+                work_wait_idle(pool, 1);
+            }
+            if (ac_pool_notify(pool, ticket) == 0) {
+                assert_int_equal(ac_pool_next_done(pool, &done, 1, -1), 1);
+            }
+        }
+        work_overwrite(pool, ticket, how == 0 ? AC_TASK_QUEUED : AC_TASK_RUNNING);
+        assert_int_equal(ac_pool_take(pool, ticket, &result), 0);
+        assert_int_equal(result.state, AC_TASK_CORRUPT);
+        assert_int_equal(ac_pool_release(pool, ticket), 0);
+        assert_int_equal(work_outcome(pool, work_submit(pool, WORK_ECHO, "x", 1)), AC_TASK_DONE);
+    }
+    ac_pool_free(pool);
+}
+
 static void test_user_fork(void **state) {
     struct ac_pool *pool = work_pool(1, true);
     uint64_t size = 10000;
@@ -603,6 +635,7 @@ int main(void) {
         cmocka_unit_test(test_no_workers),
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_over_stays),
         cmocka_unit_test(test_user_fork),
         cmocka_unit_test(test_kill_while_spawning),
         cmocka_unit_test(test_spawn_fails_at_the_end),
