@@ -59,6 +59,21 @@ async def later(item):
 def results(item):
     return threading.Lock()
 
+def absent(item):
+    if item:
+        open("data.pickle")
+
+def cannot(item):
+    if item:
+        raise TypeError("cannot pickle the fish")
+
+class Sticky:
+    def __reduce__(self):
+        return int, ("no number",)
+
+def sticky(item):
+    return Sticky()
+
 def line(text):
     return text.upper()
 
@@ -143,8 +158,10 @@ def test_installed_peers(race: Race) -> None:
         assert found[name]["workers"] == found["ProcessPoolExecutor"]["workers"]
         assert "took turns" not in found[name]["reason"]
     found = race.json("app.py:fails", "-n", "5", code=1)
-    for name in ("joblib.Parallel", "loky.ProcessPoolExecutor"):
-        assert "ValueError: three is odd" in found[name]["error"]
+    said = "raised ValueError: three is odd (app.py:14 in fails: "
+    for one in ran(found):  # joblib gives all results or none: which item it was is not known
+        which = "an item" if one["name"] == "joblib.Parallel" else "item 3"
+        assert one["error"].startswith(f"{which} {said}"), one
 
 
 def test_what_map_picked(race: Race) -> None:
@@ -301,6 +318,24 @@ def test_not_picklable(race: Race) -> None:
     found = race.json("app.py:local", "-n", "2")
     assert "cannot be pickled" in found["ProcessPoolExecutor"]["error"]
     assert found["allcores.ProcessPoolExecutor"]["error"] is None
+    found = race.json("app.py:sticky", "-n", "2")
+    assert found["sequential"]["error"] is None
+    for name in ("allcores.ProcessPoolExecutor", "loky.ProcessPoolExecutor"):
+        assert "cannot be pickled" in found[name]["error"]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("absent", "FileNotFoundError: [Errno 2] No such file or directory: 'data.pickle' (app.py:"),
+        ("cannot", "TypeError: cannot pickle the fish (app.py:"),
+    ],
+)
+def test_talk_of_pickles_is_no_failure_to_pickle(race: Race, function: str, message: str) -> None:
+    found = race.json(f"app.py:{function}", "-n", "2", code=1)
+    for one in ran(found):
+        which = "an item" if one["name"] == "joblib.Parallel" else "item 1"
+        assert one["error"].startswith(f"{which} raised {message}"), one
 
 
 def test_results_that_differ(race: Race) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 MOST_ITEMS = 10_000_000
 MOST_DIGESTS = 4096
+# What pickle, our pool and loky say of an object that they could not send or take.
+NOT_PICKLED = (
+    r"(?i)can(no|')t (pickle|get local object)|a result (could not be unpickled|has failed to un-serialize)"
+)
 
 now = time.monotonic_ns
 
@@ -71,13 +75,18 @@ class RaceError(Exception):
     """What is wrong with what was asked for, in one sentence."""
 
 
-def place_of(error: BaseException, file: str) -> str:
-    """ "app.py:12 in transform: the line", innermost place in `file`, else innermost of all."""
+def places_of(error: BaseException) -> list[tuple[str, str, str, str]]:
+    """File, line, function and source of each frame that the traceback tells, a worker's too."""
     import re
     import traceback
 
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    found = re.findall(r'File "([^"\n]+)", line (\d+), in (\S+)\n(?: +(.+))?', text)
+    return re.findall(r'File "([^"\n]+)", line (\d+), in (\S+)\n(?: +(.+))?', text)
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """ "app.py:12 in transform: the line", innermost place in `file`, else innermost of all."""
+    found = places_of(error)
     ours = [one for one in found if one[0] == file] or [one for one in found if one[0] != __file__]
     if not ours:
         return ""
@@ -452,12 +461,13 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def kind_of(error: BaseException) -> str:
-    """Whose failure it is: of pickling, of a worker that died, or the function's own."""
-    import pickle
+def kind_of(error: BaseException, contender: str, file: str) -> str:
+    """Whose failure it is: of pickling, of a worker that died, or the function's own, whose code is in `file`."""
+    import re
 
     name = type(error).__name__
-    if isinstance(error, pickle.PicklingError) or "pickle" in str(error) or name == "NotShareableError":
+    own = contender in ("sequential", "threads") or any(place[0] == file for place in places_of(error))
+    if not own and (name in ("PicklingError", "NotShareableError") or re.match(NOT_PICKLED, str(error))):
         return "pickle"
     return "died" if name in ("BrokenProcessPool", "TerminatedWorkerError", "WorkerDied") else "raised"
 
@@ -473,7 +483,9 @@ def run(spec: dict[str, Any], report: Callable[..., None]) -> None:
     try:
         end = runner(function, items, spec["workers"], results)
     except BaseException as error:
-        report(failed=kind_of(error), item=len(results), text=said(error, file), end=now())
+        kind = kind_of(error, spec["contender"], file)
+        known = {} if spec["contender"] == "joblib" else {"item": len(results)}  # it gives all or nothing
+        report(failed=kind, text=said(error, file), end=now(), **known)
         return
     report(end=end)
     if spec["contender"] == "allcores-map":

@@ -259,13 +259,15 @@ static void told_error(struct ac_race_contender *c, const json_t *answer, struct
     const char *text = json_string_value(json_object_get(answer, "text"));
     const char *error = json_string_value(json_object_get(answer, "error"));
     const char *kind = json_string_value(json_object_get(answer, "failed"));
-    long long item = (long long)number_in(answer, "item");
+    const json_t *item = json_object_get(answer, "item");
     if (run->timed_out) {
         set_error(c, "did not end within %.3g s and was killed (--timeout)", timeout_s);
     } else if (error) {
         set_error(c, "%s", error);
+    } else if (kind && strcmp(kind, "raised") == 0 && item) {
+        set_error(c, "item %lld raised %s", (long long)json_integer_value(item), text);
     } else if (kind && strcmp(kind, "raised") == 0) {
-        set_error(c, "item %lld raised %s", item, text);
+        set_error(c, "an item raised %s", text);
     } else if (kind && strcmp(kind, "pickle") == 0) {
         set_error(c, "the function, an item or a result cannot be pickled: %s", text);
     } else if (kind) {
