@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -115,24 +116,34 @@ static const char *patch_name(const struct ac_sources *sources, const char *file
     return strncmp(file, "./", 2) == 0 ? file + 2 : file;
 }
 
+/* The most memory that the program was seen to hold: one that has ended, or one that still runs. */
+static int64_t memory_held(const struct ac_process *process, pid_t *ret_running) {
+    struct ac_status status;
+    bool runs = process && ac_task_status(process->pid, process->pid, &status) == 0;
+    *ret_running = runs ? process->pid : 0;
+    return ac_max(ac_children_peak_rss(), runs ? status.vm_rss_bytes : 0);
+}
+
 static json_t *question(const struct ac_profile *p, const struct ac_sources *sources, const struct seen *seen,
                         const struct ac_diagnosis *d) {
-    const struct ac_process *process =
-        d->evidence->process < p->process_count ? &p->processes[d->evidence->process] : NULL;
+    const struct ac_evidence *e = d->spoken;
+    const struct ac_process *process = e->process < p->process_count ? &p->processes[e->process] : NULL;
+    pid_t running;
+    int64_t held = memory_held(process, &running);
     char path[2 * PATH_MAX];
     ac_sources_path(sources, seen->file, path, sizeof(path));
     json_t *lines = json_array();
     for (size_t i = 0; lines && i < seen->count; i++) {
         json_array_append_new(lines, json_integer(seen->lines[i]));
     }
-    const struct ac_loop *loop = &d->evidence->loop;
-    return json_pack(
-        "{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:b, s:I, s:I, s:I}", "verdict", d->main.id, "path", path,
-        "name", patch_name(sources, seen->file), "lines", lines, "python",
-        process ? ac_profile_text(p, process->python) : "", "workers", (int)ac_max(d->evidence->usable, 1),
-        "free_threaded", d->evidence->gil_enabled == 0, "computes", loop->busy > loop->blocked, "rss_bytes",
-        (json_int_t)ac_max(ac_children_peak_rss(), 0), "free_bytes",
-        (json_int_t)ac_max(ac_memory_free(0, ""), 0), "started_ns", (json_int_t)p->started_unix_ns);
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:b, s:b, s:I, s:I, s:I}", "verdict",
+                     d->main.id, "path", path, "name", patch_name(sources, seen->file), "lines", lines,
+                     "python", process ? ac_profile_text(p, process->python) : "", "workers",
+                     (int)ceil(ac_max(e->usable, 1)), "online", (int)e->online, "affinity", (int)e->affinity,
+                     "threads", (int)e->p_threads, "free_threaded", e->gil_enabled == 0, "computes",
+                     e->loop.busy > e->loop.blocked, "rss_bytes", (json_int_t)held, "free_bytes",
+                     (json_int_t)ac_max(ac_memory_free(running, ""), 0), "started_ns",
+                     (json_int_t)p->started_unix_ns);
 }
 
 static char *text_of(const json_t *answer, const char *key) {
@@ -150,11 +161,11 @@ static void take_answer(const struct ac_buf *answer, struct ac_verdict *verdict)
 void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
                 struct ac_diagnosis *diagnosis) {
     struct seen seen = {.profile = profile};
-    bool served = ac_is_served(diagnosis->evidence) && strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
+    bool served = ac_is_served(diagnosis->spoken) && strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
     if (served) { /* the threads are the server's */
         return;
     }
-    add_places(&seen, diagnosis->evidence, diagnosis->main.id);
+    add_places(&seen, diagnosis->spoken, diagnosis->main.id);
     if (!diagnosis->main.fix_text || !seen.file || !ac_is_user_file(seen.file)) {
         return;
     }

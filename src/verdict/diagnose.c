@@ -166,6 +166,7 @@ static int diagnose(const struct ac_profile *profile, ac_source_fn source, void 
     if (err) {
         goto out;
     }
+    diagnosis->spoken = diagnosis->evidence;
     for (size_t i = 0; i < ac_entry_count; i++) {
         fits[i] = ac_entries[i].fit(diagnosis->evidence);
         if (wall_s > 0 && fits[i].speedup > 0) {
@@ -218,6 +219,8 @@ static int take_main(struct ac_diagnosis *into, const struct phase_case *phase) 
         main.evidence = evidence;
         phase->diagnosis->main = into->main; /* freed with it */
         into->main = main;
+        into->spoken = phase->diagnosis->evidence;
+        phase->diagnosis->evidence = phase->diagnosis->spoken = NULL;
     }
     return err;
 }
@@ -424,6 +427,9 @@ void ac_diagnosis_free(struct ac_diagnosis *diagnosis) {
         ac_free(diagnosis->phases[i].sentence);
     }
     ac_free(diagnosis->phases);
+    if (diagnosis->spoken != diagnosis->evidence) {
+        ac_evidence_free(diagnosis->spoken);
+    }
     ac_evidence_free(diagnosis->evidence);
     ac_free(diagnosis);
 }

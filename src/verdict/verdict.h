@@ -52,6 +52,7 @@ struct ac_diagnosis {
     struct ac_phase *phases; /* one at least, without a gap */
     size_t phase_count;
     struct ac_evidence *evidence; /* of the whole run; evidence.h; kept for the reports */
+    struct ac_evidence *spoken;   /* what `main` rests on: the same, or that of its phase */
 };
 
 int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg,

@@ -451,6 +451,26 @@ static void phases_are_told(void **state) {
     ac_profile_free(p);
 }
 
+/* What a fix is made from is what was seen of that phase: here its function, and nothing of the other's. */
+static void the_phase_that_speaks_is_kept(void **state) {
+    (void)state;
+    static const struct scene two = {
+        .wall = 9,
+        .usable = 2,
+        .actors = {{.main = true,
+                    .spans = {{0, 3, AC_PYTHON, "other " APP ":3<main " APP ":20"},
+                              {3, 9, AC_NATIVE, "work " APP ":7<main " APP ":21"}}}}};
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(&two, &p);
+    assert_int_equal(d->phase_count, 2);
+    assert_string_equal(d->main.id, "single-thread-native");
+    assert_true(d->spoken->wall_s > 5.9 && d->spoken->wall_s < 6.1);
+    assert_true(d->spoken->python.seconds < 0.1 && d->evidence->python.seconds > 2.9);
+    assert_string_equal(ac_place_of(p, &d->spoken->native).function, "work");
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
 /* Each turn of a loop does the same: no phases; and a moment of something else is none. */
 static const struct scene steady[] = {
     {.wall = 9,
@@ -479,6 +499,7 @@ static void a_steady_run_is_one_phase(void **state) {
         struct ac_diagnosis *d = diagnosis_of(&steady[i], &p);
         assert_int_equal(d->phase_count, 1);
         assert_string_equal(d->phases[0].id, d->main.id);
+        assert_ptr_equal(d->spoken, d->evidence);
         assert_true(d->phases[0].from_s == 0 && d->phases[0].to_s == steady[i].wall);
         ac_diagnosis_free(d);
         ac_profile_free(p);
@@ -581,7 +602,7 @@ int main(void) {
         cmocka_unit_test(verdicts_are_right),        cmocka_unit_test(the_holder_is_inferred),
         cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(what_cpus_did_is_kept),
+        cmocka_unit_test(what_cpus_did_is_kept),     cmocka_unit_test(the_phase_that_speaks_is_kept),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
