@@ -432,13 +432,47 @@ def test_what_computes_goes_to_no_thread(tmp_path: Path) -> None:
 
 
 def test_memory_for_the_processes(tmp_path: Path) -> None:
+    """As many of them as the diff starts: the program's own number, else what that Python takes by itself."""
     path = tmp_path / "program.py"
-    path.write_text(THREADS)
+    path.write_text(THREADS)  # has 4
     gib = 2**30
-    held = ask(path, "gil-bound-threads", rss_bytes=3 * gib, free_bytes=5 * gib)["withheld"]
-    assert "3.0 GiB, and 2 of them more than the 5.0 GiB that are free" in held
-    assert "diff" in ask(path, "gil-bound-threads", rss_bytes=2 * gib, free_bytes=5 * gib)
+    free = {"free_bytes": 5 * gib, "online": 8, "affinity": 3}
+    held = ask(path, "gil-bound-threads", rss_bytes=2 * gib, **free)["withheld"]
+    assert "2.0 GiB, and 4 of them more than the 5.0 GiB that are free" in held
+    assert "diff" in ask(path, "gil-bound-threads", rss_bytes=gib, **free)
     assert "diff" in ask(path, "gil-bound-threads", rss_bytes=2 * gib, free_bytes=0)  # not known
+    path.write_text(THREADS.replace("max_workers=4", "max_workers=None"))
+    assert "and 8 of them" in ask(path, "gil-bound-threads", rss_bytes=2 * gib, **free)["withheld"]
+    assert "and 3 of" in ask(path, "gil-bound-threads", rss_bytes=2 * gib, python="3.13", **free)["withheld"]
+    path.write_text(THREADS.replace("max_workers=4", "size").replace("\nwith", "\nsize = 6\nwith"))
+    assert "and 6 of them" in ask(path, "gil-bound-threads", rss_bytes=gib, **free)["withheld"]
+    path.write_text(THREADS.replace("max_workers=4", "len(open('sizes').read())"))
+    told = ask(path, "gil-bound-threads", rss_bytes=gib, threads=12, **free)
+    assert "and 11 of them" in told["withheld"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (LOOP, "with ProcessPoolExecutor({}) as executor:"),
+        (JOINED, "with ProcessPoolExecutor({}) as executor:"),
+        (THREADS.replace("max_workers=4", ""), "with ProcessPoolExecutor({}) as pool:"),
+    ],
+)
+def test_a_quota_is_written_into_the_pool(tmp_path: Path, text: str, line: str) -> None:
+    """The standard library counts the machine's CPUs, which a container may not use."""
+    path = tmp_path / "program.py"
+    path.write_text(text)
+    verdict = "single-thread-python" if text is LOOP else "gil-bound-threads"
+    quota = {"workers": 3, "online": 64, "affinity": 64, "rss_bytes": 1 << 30, "free_bytes": 4 << 30}
+    diff = ask(path, verdict, **quota)["diff"]
+    assert line.format("max_workers=3") in diff
+    assert line.format("") in ask(path, verdict, workers=64, online=64, affinity=64)["diff"]
+    assert "and 3 of" in ask(path, verdict, **{**quota, "free_bytes": 2 << 30})["withheld"]
+    assert line.format("max_workers=3") in ask(path, verdict, python="3.13", **quota)["diff"]
+    few = {"workers": 3, "online": 64, "affinity": 3}  # what 3.13 counts
+    assert line.format("") in ask(path, verdict, python="3.13", **few)["diff"]
+    assert line.format("max_workers=3") in ask(path, verdict, python="3.12", **few)["diff"]
 
 
 ASKS_A_CLIENT = """\
@@ -661,6 +695,54 @@ def test_why_fix_of_waits(run: Runner, tmp_path: Path, verdict: str, text: str, 
     server = (TESTS.parent / "bench" / "slow_server.py").read_text()
     python_of_tests().script(tmp_path, "slow_server.py", server)
     fix_and_run(run, tmp_path, verdict, text, marker)
+
+
+TWO_PHASES = """\
+import urllib.request
+from slow_server import URL
+
+def work(n):
+    return sum(i * i % 7 for i in range(900_000 + n))
+
+def fetch(n):
+    sum(i * i % 7 for i in range(50_000))
+    with urllib.request.urlopen(f"{URL}/{n}") as answer:
+        return len(answer.read())
+
+def main():
+    results = []
+    for n in range(20):
+        results.append(work(n))
+    print(sum(results))
+    sizes = []
+    for n in range(130):
+        sizes.append(fetch(n))
+    print(sum(sizes))
+
+main()
+"""
+WHILE = TWO_PHASES.replace("for n in range(130):", "page = 0\n    while page < 130:").replace(
+    "(fetch(n))", "(fetch(page))\n        page += 1"
+)
+
+
+@TWO_CPUS
+def test_the_fix_is_of_the_phase_that_speaks(run: Runner, tmp_path: Path) -> None:
+    """First it computes, then it asks a server: the second saves more, and the first has no part in its fix."""
+    server = (TESTS.parent / "bench" / "slow_server.py").read_text()
+    python = python_of_tests()
+    python.script(tmp_path, "slow_server.py", server)
+    for text in (TWO_PHASES, WHILE):
+        path = Path(python.script(tmp_path, "program.py", text))
+        report = run.why_alone(python.command([str(path)]))
+        assert [one["id"] for one in report["phases"]] == ["single-thread-python", "io-sequential"]
+        assert report["verdict"]["id"] == "io-sequential", report["verdict"]
+        fix = report["verdict"]["fix"]
+        if text is WHILE:
+            assert fix["withheld"].startswith("no pattern of code"), fix
+        else:
+            assert "+        sizes.extend(executor.map(fetch, range(130)))\n" in fix["diff"]
+            assert "map(work" not in fix["diff"]
 
 
 @TWO_CPUS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from allcores.fixes._request import Withheld
+from allcores.fixes._request import Request, Withheld
 from allcores.fixes._safe import Module, loaded, parameters, require_repeatable, require_task, stored
 from allcores.fixes._source import Source
 
@@ -28,14 +28,17 @@ def _only_defines(module: Module, node: ast.stmt) -> bool:
     return True
 
 
-def process_task(source: Source, module: Module, name: str, made_by: Collection[ast.stmt] = ()) -> None:
-    """``name`` may run in processes, and the file is guarded. Adds the guard where there is none, over ``made_by``."""
-    request = source.request
-    if 0 < request.free_bytes < request.rss_bytes * request.workers:
+def require_memory(request: Request, workers: int) -> None:
+    """There is memory for so many processes."""
+    if 0 < request.free_bytes < request.rss_bytes * workers:
         raise Withheld(
             f"each process may need as much memory as this one, {request.rss_bytes / 2**30:.1f} GiB, and "
-            f"{request.workers} of them more than the {request.free_bytes / 2**30:.1f} GiB that are free"
+            f"{workers} of them more than the {request.free_bytes / 2**30:.1f} GiB that are free"
         )
+
+
+def process_task(source: Source, module: Module, name: str, made_by: Collection[ast.stmt] = ()) -> None:
+    """``name`` may run in processes, and the file is guarded. Adds the guard where there is none, over ``made_by``."""
     require_task(module, name, process=True)
     body = source.tree.body
     first = next(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from allcores.fixes._guard import process_task
+from allcores.fixes._guard import process_task, require_memory
 from allcores.fixes._pools import is_used_after
 from allcores.fixes._request import Withheld
 from allcores.fixes._safe import Module, require_task
@@ -102,8 +102,9 @@ def _to_pool(source: Source, processes: bool) -> bool:
         if processes:
             if not module.has_small_items(items, function):
                 raise Withheld(f"how much would be sent to the processes cannot be told ({text})")
+            require_memory(source.request, source.request.pool_size)
             process_task(source, module, name)
-            workers = ""
+            workers = source.request.number
             chunk = f", chunksize=max(1, len({text}) // {4 * source.request.workers})"
         else:
             require_task(module, name, process=False, network=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from allcores.fixes._guard import process_task
+from allcores.fixes._guard import process_task, require_memory
 from allcores.fixes._request import Withheld
 from allcores.fixes._safe import READERS, Module, loaded, require_task, root, stored, words
 from allcores.fixes._source import Source
@@ -110,6 +110,23 @@ def _rename_import(source: Source, old: str, new: str) -> None:
             return
 
 
+def _workers(source: Source, module: Module, call: ast.Call) -> int:
+    """How many processes a pool starts that is made by this call; as many as there were threads where only the
+    run can tell."""
+    given = [*call.args[:1], *[one.value for one in call.keywords if one.arg in ("max_workers", "processes")]]
+    if not given:
+        return source.request.pool_size
+    size = given[0]
+    if isinstance(size, ast.Name):
+        size = module.value_of(size.id, source.function_of(call)) or size
+    match size:
+        case ast.Constant(value=None):
+            return source.request.default_workers
+        case ast.Constant(value=int() as number):
+            return number
+    return max(source.request.threads - 1, source.request.default_workers)
+
+
 def threads_to_processes(source: Source) -> bool:
     """ThreadPoolExecutor becomes ProcessPoolExecutor, in the one place where it is used."""
     old, new = "ThreadPoolExecutor", "ProcessPoolExecutor"
@@ -134,11 +151,15 @@ def threads_to_processes(source: Source) -> bool:
         if not isinstance(one.func, ast.Attribute) or one.func.attr not in ("map", "submit"):
             raise Withheld("the pool is used in ways that were not thought of")
         _check_arguments(source, module, one)
+    require_memory(source.request, _workers(source, module, call))
     # the pool's tasks: each checked, the guard made once
     names = sorted({_task_of(one) for one in _methods(node, pool.id)})
     for name in names[1:]:
         require_task(module, name, process=True)
     process_task(source, module, names[0])
+    if not call.args and not call.keywords:
+        end = source.span(call)[1] - 1
+        source.edits.append((end, end, source.request.number))
     if isinstance(call.func, ast.Name):
         if call.func.id != old:
             raise Withheld("its import is written in a way that was not thought of")

@@ -20,12 +20,31 @@ class Request:
     name: str  # what the diff calls it, relative
     lines: list[int] = field(default_factory=list)
     python: tuple[int, int] = (3, 11)
-    workers: int = 2
+    workers: int = 2  # CPUs that the program may use, rounded up
+    online: int = 0  # CPUs of the machine, and those that the affinity leaves; 0: not known
+    affinity: int = 0
+    threads: int = 0  # that the process had
     free_threaded: bool = False
     computes: bool = False  # what keeps an event loop from its tasks; else it waits
     rss_bytes: int = 0  # the most memory that the program was seen to hold; 0: not known
     free_bytes: int = 0  # that more of it could have; 0: not known
     started_ns: int = 0  # 0: not known
+
+    @property
+    def default_workers(self) -> int:
+        """What a pool that is given no number starts: the standard library knows of no quota."""
+        known = self.affinity if self.python >= (3, 13) else self.online
+        return max(known, 1) if known else self.workers
+
+    @property
+    def pool_size(self) -> int:
+        """Processes of a pool that is made with ``number``."""
+        return min(self.default_workers, self.workers)
+
+    @property
+    def number(self) -> str:
+        """The argument of a pool of processes for the usable CPUs: none where the default is right."""
+        return "" if self.default_workers <= self.workers else f"max_workers={self.workers}"
 
     @classmethod
     def parse(cls, text: str) -> Request:
@@ -39,6 +58,9 @@ class Request:
             lines=[int(line) for line in o.get("lines", [])],
             python=(int(version[0]), int(version[1])),
             workers=max(1, int(o.get("workers", 2))),
+            online=int(o.get("online", 0)),
+            affinity=int(o.get("affinity", 0)),
+            threads=int(o.get("threads", 0)),
             free_threaded=bool(o.get("free_threaded", False)),
             computes=bool(o.get("computes", False)),
             rss_bytes=int(o.get("rss_bytes", 0)),

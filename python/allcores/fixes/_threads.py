@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from allcores.fixes._guard import process_task
+from allcores.fixes._guard import process_task, require_memory
 from allcores.fixes._loops import import_line
 from allcores.fixes._request import Withheld
 from allcores.fixes._safe import Module, loaded, stored
@@ -369,14 +369,14 @@ def joined_threads(source: Source) -> bool:
     shared = _give_back(source, module, threads)
     replaced = _replace_import(source, module, threads)
     module = Module(source)
+    require_memory(source.request, source.request.pool_size)
     process_task(source, module, threads.target, threads.statements)
     pool = next(one for one in ("executor", "pool", "fix_executor") if not _count(source.tree, one))
     call = f"{pool}.map({threads.target}, {threads.text})"
     indent, step = source.indent(first), source.step()
     work = f"{shared}.extend({call})" if shared else f"list({call})"
-    source.replace_block(
-        lines[0], lines[-1], [f"{indent}with ProcessPoolExecutor() as {pool}:", f"{indent}{step}{work}"]
-    )
+    made = f"{indent}with ProcessPoolExecutor({source.request.number}) as {pool}:"
+    source.replace_block(lines[0], lines[-1], [made, f"{indent}{step}{work}"])
     if not replaced:
         import_line(source, "ProcessPoolExecutor")
     return True
