@@ -238,6 +238,29 @@ def test_text_and_files(race: Race) -> None:
     assert table == race("app.py:square", "-n", "2", "--markdown").stdout or table.count("|") > 20
 
 
+def test_paths_are_short(race: Race) -> None:
+    """Where the project lies, and in whose home directory, is in no output unless it is asked for."""
+    (race.directory / "app.py").write_text(
+        "import os, time\n"
+        "if not os.path.exists('imported'):\n"
+        "    open('imported', 'w').close()\n"
+        "    end = time.process_time() + 0.8\n"
+        "    while time.process_time() < end: pass\n"
+        "def f(item): return item\n"
+    )
+    home = {**os.environ, "HOME": str(race.directory)}
+    target = f"{race.directory}/app.py:f"
+    outputs = ["-o", "r.html", "-o", "r.json", "-o", "r.md"]
+    done = race(target, "-n", "2", *outputs, env=home)
+    files = [(race.directory / f"r.{kind}").read_text() for kind in ("html", "json", "md")]
+    for text in (done.stdout, *files):
+        assert "app.py:f over 2 items" in text
+        assert "app.py computes for" in text
+        assert race.directory.name not in text
+    race(target, "-n", "2", "--full-paths", *outputs, env=home)
+    assert f"{target} over 2 items" in (race.directory / "r.html").read_text()
+
+
 def test_items(race: Race) -> None:
     assert race.json("app:line", "--items", "VALUES")["items"] == 2
     assert race.json("app.py:line", "--stdin", input="a\nb\nc\n")["items"] == 3

@@ -13,6 +13,7 @@
 #include "cli/race.h"
 #include "os/os.h"
 #include "os/shared.h"
+#include "report/names.h"
 #include "verdict/race.h"
 
 /* The ways to run it, in the order of the report; `key` is the driver's name for it. */
@@ -363,11 +364,16 @@ static uint32_t workers_of(const struct ac_race *race, int kind) {
     return (uint32_t)ac_max(1u, ac_min(most, race->items));
 }
 
+/* The function as the report names it. */
+static const char *shown_target(const struct ac_settings *s) {
+    return s->full_paths ? s->rest[0] : ac_short_path(s->rest[0]);
+}
+
 static void put_work(const struct racing *r, struct ac_buf *buf) {
     const struct ac_settings *s = r->settings;
     unsigned long long items = (unsigned long long)r->race->items;
     if (s->rest_count) {
-        ac_buf_printf(buf, "%s over %llu item%s", s->rest[0], items, items == 1 ? "" : "s");
+        ac_buf_printf(buf, "%s over %llu item%s", shown_target(s), items, items == 1 ? "" : "s");
     } else {
         ac_buf_printf(buf, "%llu chunks x %.1f s of %s", items, s->quick ? 0.1 : 1.0,
                       s->waiting ? "waiting (time.sleep)" : "Python work");
@@ -385,7 +391,7 @@ static char *python_name(const char *told) {
 static void put_advice(const struct racing *r, struct ac_buf *buf) {
     double import_s = json_number_value(json_object_get(r->prepared, "import_s"));
     if (import_s > LONG_IMPORT_S) {
-        const char *target = r->settings->rest[0];
+        const char *target = shown_target(r->settings);
         ac_buf_printf(buf,
                       "%.*s computes for %.1f s whenever it is imported, as each fresh worker does: put that "
                       "under if __name__ == \"__main__\":",

@@ -87,6 +87,39 @@ static void put_code(struct ac_page *page, const char *code) {
     ac_buf_str(page->buf, "</code></pre><button class=\"copy\" type=\"button\" hidden>Copy</button></div>\n");
 }
 
+/* A patch for a file outside the working directory names the whole path, without the slash before it. */
+static bool is_whole_path(const struct ac_profile *p, const char *name, size_t len) {
+    for (size_t i = 0; i < p->func_count; i++) {
+        const char *file = ac_profile_text(p, p->funcs[i].file);
+        if (*file == '/' && strlen(file) == len + 1 && strncmp(file + 1, name, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The diff, its two lines of header with the path as the page shows paths. */
+static void put_diff(struct ac_page *page, const char *diff) {
+    static const char *const heads[] = {"--- a/", "+++ b/"};
+    struct ac_buf shown = {0};
+    for (size_t i = 0; i < AC_COUNT(heads) && strncmp(diff, heads[i], strlen(heads[i])) == 0; i++) {
+        const char *name = diff + strlen(heads[i]);
+        size_t len = strcspn(name, "\n");
+        struct ac_buf path = {0};
+        ac_buf_printf(&path, "/%.*s", (int)len, name);
+        bool whole = is_whole_path(page->run->profile, name, len);
+        const char *told = whole ? ac_html_path(page, ac_buf_text(&path)) : ac_buf_text(&path);
+        ac_buf_printf(&shown, "%s%s\n", heads[i], told + strspn(told, "/"));
+        shown.err = shown.err ? shown.err : path.err;
+        ac_buf_free(&path);
+        diff = name + len + (name[len] == '\n');
+    }
+    ac_buf_str(&shown, diff);
+    put_code(page, ac_buf_text(&shown));
+    page->buf->err = page->buf->err ? page->buf->err : shown.err;
+    ac_buf_free(&shown);
+}
+
 static void put_fix(struct ac_page *page) {
     const struct ac_verdict *v = &page->run->diagnosis->main;
     if (v->fix_text) {
@@ -103,8 +136,10 @@ static void put_fix(struct ac_page *page) {
             ac_buf_str(page->buf, "</p>\n");
         }
     }
-    if (v->fix_diff || v->fix_code) {
-        put_code(page, v->fix_diff ? v->fix_diff : v->fix_code);
+    if (v->fix_diff) {
+        put_diff(page, v->fix_diff);
+    } else if (v->fix_code) {
+        put_code(page, v->fix_code);
     }
     if (v->fix_withheld) {
         ac_html_put_element(page, "<p class=\"withheld\">No patch: ", v->fix_withheld, "</p>\n");

@@ -2,6 +2,7 @@
 #include "report/names.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "verdict/evidence.h"
@@ -98,7 +99,26 @@ const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv
     return *name ? name : "a program";
 }
 
+/* What is below a home directory, ours or one that looks like it; else the whole path. */
+static const char *below_home(const char *path) {
+    static const char *const parents[] = {"/home/", "/Users/", "/users/"};
+    const char *own = getenv("HOME");
+    size_t len = own ? strlen(own) : 0;
+    if (len > 1 && strncmp(path, own, len) == 0 && path[len] == '/') {
+        return path + len + 1;
+    }
+    for (size_t i = 0; i < AC_COUNT(parents); i++) {
+        const char *parent = strstr(path, parents[i]);
+        const char *slash = parent ? strchr(parent + strlen(parents[i]), '/') : NULL;
+        if (slash) {
+            return slash + 1;
+        }
+    }
+    return path;
+}
+
 const char *ac_short_path(const char *path) {
+    path = below_home(path);
     const char *last = strrchr(path, '/');
     for (const char *at = last; at && at > path; at--) {
         if (at[-1] == '/') {

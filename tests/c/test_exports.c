@@ -1,12 +1,16 @@
-/* Writers of exports: a bound for the longest run, and each allocation failed in turn. */
+/* Writers of exports: a bound for the longest run, each allocation failed in turn, and whose home is not
+ * told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "made_up.h"
+#include "report/names.h"
 
 static struct ac_diagnosis *diagnosed(uint32_t threads, int seconds, struct ac_profile **ret_profile) {
     struct ac_diagnosis *diagnosis = NULL;
@@ -79,7 +83,60 @@ static void test_no_memory(void **state) {
     ac_profile_free(profile);
 }
 
+static void test_short_paths(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *shown;
+    } paths[] = {{"/srv/app/views/x.py", "views/x.py"},
+                 {"/home/alice/p/x.py", "p/x.py"},
+                 {"/home/alice/x.py", "x.py"},
+                 {"/Users/alice/x.py", "x.py"},
+                 {"/export/home/alice/x.py", "x.py"},
+                 {"/u/alice/x.py", "x.py"},
+                 {"/u/alice2/x.py", "alice2/x.py"},
+                 {"/srv/home/x.py", "home/x.py"},
+                 {"x.py", "x.py"},
+                 {"<string>", "<string>"}};
+    setenv("HOME", "/u/alice", 1);
+    for (size_t i = 0; i < AC_COUNT(paths); i++) {
+        assert_string_equal(ac_short_path(paths[i].path), paths[i].shown);
+    }
+}
+
+/* The page's patch of a file outside the working directory, whose name there is the whole path. */
+static void test_the_patch_on_a_page(void **state) {
+    (void)state;
+    static const char body[] =
+        "@@ -1 +1 @@\n--- a/home/alice/p/old.py\n+1\n"; /* a line that was "-- a/..." */
+    static const struct {
+        const char *name, *shown;
+        bool full;
+    } patches[] = {{"home/alice/p/app.py", "p/app.py", false},
+                   {"home/alice/p/app.py", "home/alice/p/app.py", true},
+                   {"src/deep/down/app.py", "src/deep/down/app.py", false}};
+    struct ac_profile *profile = NULL;
+    struct ac_diagnosis *diagnosis = diagnosed(2, 1, &profile);
+    uint32_t func;
+    assert_int_equal(ac_profile_func(profile, "f", "/home/alice/p/app.py", 1, &func), 0);
+    for (size_t i = 0; i < AC_COUNT(patches); i++) {
+        const struct ac_html_options options = {.full_paths = patches[i].full};
+        struct ac_buf page = {0}, diff = {0}, shown = {0};
+        ac_buf_printf(&diff, "--- a/%s\n+++ b/%s\n%s", patches[i].name, patches[i].name, body);
+        ac_buf_printf(&shown, "--- a/%s\n+++ b/%s\n%s", patches[i].shown, patches[i].shown, body);
+        ac_free(diagnosis->main.fix_diff);
+        diagnosis->main.fix_diff = diff.data;
+        assert_int_equal(ac_report_html(profile, diagnosis, &options, &page), 0);
+        assert_non_null(strstr(ac_buf_text(&page), ac_buf_text(&shown)));
+        ac_buf_free(&shown);
+        ac_buf_free(&page);
+    }
+    ac_diagnosis_free(diagnosis);
+    ac_profile_free(profile);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_long_trace), cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_long_trace), cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_short_paths),
+                                       cmocka_unit_test(test_the_patch_on_a_page)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
