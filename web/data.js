@@ -4,7 +4,7 @@
 /** @typedef {{pid: number, tid: number, merged: number, name: string, lane: Lane}} Thread */
 /** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
 /** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
- *   cpus: number, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
+ *   cpus: number, gils: Set<number>, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
  *   computed: Float64Array, busy: Busy}} Contender */
 /** @typedef {{ends: number[], cpus: Map<number, number[]>}} Busy how busy CPUs were, in percent, up to each of `ends` (ms) */
 
@@ -89,7 +89,7 @@ export function decode(raw, base) {
   return {
     computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
     speedup: raw.speedup, base, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
-    threads,
+    threads, gils: new Set(raw.gils),
     busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares]))},
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);
@@ -225,7 +225,8 @@ export function cores(run) {
   return rows;
 }
 
-/** Who held a process's GIL: its threads' Python pieces as one band. @param {Thread[]} threads @returns {Lane} */
+/** Who held a process's GIL: its threads' Python pieces as one band. Nobody holds it before the one before let go, as samples
+ * and steps may have it. @param {Thread[]} threads @returns {Lane} */
 export function holders(threads) {
   /** @type {[number, number, number][]} */
   const pieces = [];
@@ -234,7 +235,12 @@ export function holders(threads) {
       if (stateOf(lane.code[i]) === PYTHON) pieces.push([lane.from[i], lane.to[i], lane.code[i]]);
     }
   }
-  return laneOf(pieces.sort((a, b) => a[0] - b[0]));
+  let last = 0;
+  for (const one of pieces.sort((a, b) => a[0] - b[0])) {
+    one[0] = Math.max(one[0], last);
+    last = Math.max(one[1], last);
+  }
+  return laneOf(pieces.filter(([from, to]) => from < to));
 }
 
 /** The judged range nearest to one that was taken; null where none is near. @param {Contender} run @param {number} from @param {number} to */

@@ -6,7 +6,7 @@ import {AXIS, Lanes, ROW, tile} from "./lanes.js";
 /** @typedef {import("./data.js").Contender} Contender */
 /** @typedef {import("./lanes.js").Row} Row */
 
-/** Rows of the threads that pass the filter: with each process its heaviest first, and its GIL's holder as one band.
+/** Rows of the threads that pass the filter: with each process its heaviest first, and where it has one GIL, the holder as one band.
  * @param {Contender} run */
 function grouped(run) {
   const lives = new Map(run.threads.map((one) => [one, sums([one], 0, run.wall).reduce((a, b) => a + b, 0)]));
@@ -14,7 +14,7 @@ function grouped(run) {
   const processes = new Map();
   for (const one of run.threads) processes.set(one.pid, [...(processes.get(one.pid) ?? []), one]);
   const weight = (/** @type {import("./data.js").Thread[]} */ all) => all.reduce((sum, one) => sum + (lives.get(one) ?? 0), 0);
-  return [...processes].sort((a, b) => weight(b[1]) - weight(a[1]) || a[0] - b[0]).map(([pid, threads]) => ({pid, band: holders(threads),
+  return [...processes].sort((a, b) => weight(b[1]) - weight(a[1]) || a[0] - b[0]).map(([pid, threads]) => ({pid, band: holders(run.gils.has(pid) ? threads : []),
     threads: threads.sort((a, b) => (lives.get(b) ?? 0) - (lives.get(a) ?? 0))}));
 }
 

@@ -115,7 +115,8 @@ struct ac_process {
     ac_str
         note; /* one clear sentence when the process could not be read as Python although it looks like it */
     int8_t free_threaded, gil_enabled; /* -1 unknown */
-    uint8_t pad[2];
+    uint8_t gils; /* the most that it had at one time, one an interpreter that does not share; 0 unknown */
+    uint8_t pad;
     ac_str gil_cause; /* what enabled the GIL of a free-threaded build, as a phrase; "" not known */
     int64_t from_ns, to_ns;
     int64_t cpu_ns; /* exact: the process's CPU clock, ended threads included; children excluded */

@@ -253,6 +253,7 @@ void ac__tree_end_process(struct ac_sampler *sampler, uint32_t slot, int64_t now
         info->cpu_ns += cpu;
         info->to_ns = ac_max(info->to_ns, now - sampler->start_ns);
         info->gil_enabled = ac_max(info->gil_enabled, process->info.gil_enabled);
+        info->gils = ac_max(info->gils, process->info.gils);
         info->gil_cause = info->gil_cause ? info->gil_cause : process->info.gil_cause;
     }
     ac__runtime_reset(sampler, process);

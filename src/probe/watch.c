@@ -182,6 +182,8 @@ static void read_gils(struct ac_sampler *sampler, struct ac__process *process) {
         return;
     }
     process->bad_reads = 0;
+    process->info.gils =
+        (uint8_t)ac_max((size_t)process->info.gils, ac_min(sampler->gil_count, (size_t)UINT8_MAX));
     if (process->free_threaded && sampler->gil_count > 0)
         process->info.gil_enabled = ac_max(process->info.gil_enabled, (int8_t)sampler->gils[0].for_good);
 }

@@ -141,6 +141,21 @@ static int put_lanes(struct ac_page *page) {
     return 0;
 }
 
+/* --- the data: the processes of one GIL, whose Python threads can but take turns. One without, or with a GIL
+ * an interpreter, has no band of who holds it. */
+static void put_gils(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    ac_buf_str(page->buf, ",\n\"gils\":[");
+    for (size_t i = 0, told = 0; i < p->process_count; i++) {
+        const struct ac_process *one = &p->processes[i];
+        bool has_gil = one->free_threaded == 0 || one->gil_enabled == 1;
+        if (one->pid && has_gil && one->gils == 1) { /* 0: a row of several */
+            ac_buf_printf(page->buf, "%s%d", told++ ? "," : "", one->pid);
+        }
+    }
+    ac_buf_str(page->buf, "]");
+}
+
 /* --- the data: stacks by state, [parent, frame, then ms by state in pairs] a node */
 
 static void put_frame(struct ac_page *page, uint32_t frame) {
@@ -293,6 +308,7 @@ int ac_html_put_data(struct ac_page *page) {
                   p->cpus.affinity == p->cpus.online ? ac_min(p->cpus.online, 256) : 0);
     int err = ac_html_put_ranges(page);
     err = err ? err : put_lanes(page);
+    put_gils(page);
     err = err ? err : put_stacks(page);
     put_busy(page);
     ac_buf_str(page->buf, "}");

@@ -58,8 +58,8 @@ int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profi
     p->sampling.rate_hz = 200;
     err = ac_grow(&p->processes, &p->process_cap, 1, sizeof(*p->processes));
     if (!err) {
-        p->processes[0] =
-            (struct ac_process){.pid = 1000, .to_ns = wall_ns, .cpu_ns = wall_ns, .gil_enabled = 1};
+        p->processes[0] = (struct ac_process){
+            .pid = 1000, .to_ns = wall_ns, .cpu_ns = wall_ns, .gil_enabled = 1, .gils = 1};
         p->process_count = 1;
         p->threads = ac_calloc(threads, sizeof(*p->threads));
         p->thread_cap = p->threads ? threads : 0;
@@ -100,11 +100,19 @@ int made_up_race(const struct ac_profile *profile, size_t count, struct ac_buf *
     struct ac_diagnosis *diagnosis = NULL;
     struct ac_html_options options = {0};
     struct ac_html_run runs[AC_COUNT(names) + 1] = {{0}};
+    struct ac_profile profiles[AC_COUNT(names)];
+    struct ac_process processes[AC_COUNT(names)];
     const char *cells[2 * AC_COUNT(names)];
     int err = ac_diagnose(profile, NULL, NULL, &diagnosis);
     count = ac_min(count, AC_COUNT(names));
     for (size_t i = 0; i < count; i++) {
-        runs[i] = (struct ac_html_run){names[i], NULL, profile, diagnosis, 1.0};
+        profiles[i] = *profile;
+        profiles[i].processes = &processes[i];
+        processes[i] = profile->processes[0];
+        processes[i].free_threaded = i == 1;
+        processes[i].gil_enabled = i != 1;
+        processes[i].gils = i == 2 ? 2 : 1;
+        runs[i] = (struct ac_html_run){names[i], NULL, &profiles[i], diagnosis, 1.0};
         cells[2 * i] = names[i];
         cells[2 * i + 1] = "1 s";
     }

@@ -8,7 +8,7 @@
 int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profile);
 int made_up_page(const struct ac_profile *profile, struct ac_buf *buf);
 /* The page of `count` runs (at most 8), all that one, and of one more that failed; the first has a hostile
- * name. */
+ * name, the second no GIL, the third one an interpreter. */
 int made_up_race(const struct ac_profile *profile, size_t count, struct ac_buf *buf);
 
 #endif
