@@ -134,6 +134,12 @@ if (seen.tabs) {
   seen.tab = [await hash(page), await page.locator(".run:visible").count(), await page.locator(".run:visible .name").innerText()];
   await page.locator("[role=tab]").nth(1).press("ArrowLeft");
   seen.tab_key = await page.locator(".run:visible .name").innerText();
+  seen.heights = []; // of the lanes: a row more where a GIL's holders have one
+  for (let i = 0; i < seen.tabs; i++) {
+    await page.locator("[role=tab]").nth(i).click();
+    const shown = page.locator(".lanes canvas:visible");
+    seen.heights.push(await shown.count() ? (await shown.boundingBox()).height : 0);
+  }
   await page.locator("#scrub").evaluate((one) => { one.value = one.max; one.dispatchEvent(new Event("input")); });
   await page.waitForTimeout(100);
   seen.clocks = await page.locator(".clock").allInnerTexts();

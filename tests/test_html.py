@@ -128,6 +128,15 @@ def test_lanes_add_up(allcores: str, recording: Path) -> None:
     assert steps * run["step_ms"] / 1e3 == pytest.approx(states["gil_wait"] + states["no_cpu"], rel=0.1)
 
 
+def test_whose_gil(allcores: str, recording: Path, tmp_path: Path) -> None:
+    """The processes whose threads take turns at one GIL: not one whose interpreters have one each."""
+    run = data(page(allcores, recording))
+    assert run["gils"] == [thread["pid"] for thread in run["threads"][:1]]
+    here = [one for one in interpreters() if one.version >= (3, 12) and not one.free_threaded][-1]
+    command = Runner(allcores, tmp_path).program(here, "interpreters", 1)
+    assert data(page(allcores, record(allcores, tmp_path, *command)))["gils"] == []
+
+
 def test_hostile_names_do_no_harm(allcores: str, tmp_path: Path) -> None:
     program = tmp_path / "<b onclick=alert(1)> & app.py"
     program.write_text(
@@ -165,8 +174,8 @@ def test_sizes(allcores: str, tmp_path: Path, recording: Path) -> None:
     assert path.stat().st_size < 400 * KB
 
 
-def test_several_runs(tmp_path: Path) -> None:
-    """A tab a run on one axis, by mouse and keys; names from outside do no harm."""
+def several_runs(tmp_path: Path, *sizes: str) -> Path:
+    """The page of made-up runs: threads, seconds, runs."""
     built = TESTS.parent / "build" / "c-plain"  # of `make check-c`, brought up to date
     if not (built / "build.ninja").exists():
         built = tmp_path / "c"
@@ -176,7 +185,13 @@ def test_several_runs(tmp_path: Path) -> None:
     subprocess.run(["ninja", "-C", built, "tests/c/bigpage"], check=True, capture_output=True)
     path = tmp_path / "race.html"
     with path.open("wb") as out:
-        subprocess.run([built / "tests" / "c" / "bigpage", "4", "3", "3"], check=True, stdout=out)
+        subprocess.run([built / "tests" / "c" / "bigpage", *sizes], check=True, stdout=out)
+    return path
+
+
+def test_several_runs(tmp_path: Path) -> None:
+    """A tab a run on one axis, by mouse and keys; names from outside do no harm."""
+    path = several_runs(tmp_path, "4", "3", "3")
     assert "<img" not in path.read_text()
     seen = browse(path)
     assert seen["messages"] == []
@@ -185,6 +200,8 @@ def test_several_runs(tmp_path: Path) -> None:
     assert "tab=1" in seen["tab"][0]
     assert seen["tab"][1:] == [1, "run 1"]
     assert seen["tab_key"].startswith("</script>")
+    rows = 2 + 4  # CPUs, threads; and a band of the GIL's holders, where the process has one GIL
+    assert seen["heights"] == [28 + 20 * (rows + 1), 28 + 20 * rows, 28 + 20 * rows, 0]
     assert len(seen["clocks"]) == 3
     assert all("cores used so far" in one for one in seen["clocks"])
     assert "it hung" in seen["without_script"]

@@ -14,11 +14,19 @@ from typing import Any
 import pytest
 from conftest import TESTS, Runner
 from interpreters import interpreters
-from test_html import MODULES, data, page, record
+from test_html import MODULES, data, page, record, several_runs
 
 SECONDS = 1.5
 COMPUTED = ("Computed, in Python", "Computed, in native code", "Starting interpreters and imports",
             "Pickling and moving data")  # fmt: skip
+
+
+def look(path: Path, script: str = "page_figures.mjs") -> dict[str, Any]:
+    command = ["node", *map(str, (TESTS / script, MODULES, path))]
+    done = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["messages"] == []
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +46,7 @@ def report(allcores: str, recording: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(allcores: str, recording: Path) -> dict[str, Any]:
-    command = ["node", *map(str, (TESTS / "page_figures.mjs", MODULES, page(allcores, recording)))]
-    done = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE)
-    document: dict[str, Any] = json.loads(done.stdout)
-    assert document["messages"] == []
-    return document
+    return look(page(allcores, recording))
 
 
 def test_where_the_cores_went(report: dict[str, Any], seen: dict[str, Any]) -> None:
@@ -105,6 +109,18 @@ def test_on_paper(seen: dict[str, Any]) -> None:
     assert seen["pdf"] > 10_000
 
 
+def test_on_paper_from_dark(allcores: str, recording: Path, tmp_path: Path) -> None:
+    """The canvases are dark on white there, on every tab, and light on dark on the screen again after."""
+    race = several_runs(tmp_path, "4", "3", "3")
+    for path, on_screen, on_paper in ((page(allcores, recording), 1, 1), (race, 3 + 1, 3 + 3)):
+        seen = look(path, "page_paper.mjs")
+        assert len(seen["screen"]) == on_screen and all(one["paper"] < 40 for one in seen["screen"])
+        assert seen["after"] == seen["screen"]
+        assert len(seen["printed"]) == len(seen["emulated"]) == on_paper
+        printed = [*seen["printed"], *seen["emulated"]]
+        assert all(one["darkest"] < 40 and one["paper"] == 255 for one in printed)
+
+
 PINNED = """
 import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[1])})
@@ -150,9 +166,7 @@ def test_where_other_programs_ran(allcores: str, tmp_path: Path) -> None:
     for cpu in cpus[:2]:
         counted = (after[cpu] - before[cpu]) / os.sysconf("SC_CLK_TCK")
         assert counted * 0.85 - 0.1 < told[cpu] < counted + 0.1
-    command = ["node", *map(str, (TESTS / "page_figures.mjs", MODULES, path))]
-    seen = json.loads(subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE).stdout)
-    assert seen["messages"] == []
+    seen = look(path)
     # Sampled along the lanes' middles: ours is plain blue, others' the dense hatching's grey.
     ours, others = seen["lanes"][0], seen["lanes"][1]
     assert others["others"] > 0.9 and others["python"] < 0.05

@@ -95,19 +95,28 @@ theme.addEventListener("click", () => {
   shared.theme = dark === "dark" ? "light" : "dark";
   shared.tell("rest");
 });
-shared.listeners.push((what) => {
-  if (what !== "rest") return;
+const tellTheme = () => {
   if (shared.theme) document.documentElement.dataset.theme = shared.theme;
   else delete document.documentElement.dataset.theme;
   document.dispatchEvent(new Event("themechange"));
-});
+};
+shared.listeners.push((what) => { if (what === "rest") tellTheme(); });
 window.addEventListener("hashchange", () => { shared.load(); choose(shared.tab); });
 shared.load();
 choose(shared.tab);
 if (!race) articles[0].querySelector("section.time .counters")?.after(player(shared));
-// On paper every tab is seen.
-window.addEventListener("beforeprint", () => {
+
+/** On paper every tab is seen, and the canvases, which no style sheet reaches, are drawn for white: at once, before the print. */
+const toPaper = () => {
+  document.documentElement.dataset.theme = "light";
   for (const one of articles) one.hidden = false;
   for (const show of shows) show();
-});
-window.addEventListener("afterprint", () => choose(shared.tab));
+  document.dispatchEvent(new Event("paper"));
+};
+const toScreen = () => {
+  tellTheme();
+  choose(shared.tab);
+};
+window.addEventListener("beforeprint", toPaper);
+window.addEventListener("afterprint", toScreen);
+matchMedia("print").addEventListener("change", (event) => event.matches ? toPaper() : toScreen());

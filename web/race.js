@@ -35,6 +35,7 @@ export function showRace(section, runs, shared) {
   shared.listeners.push(redraw);
   window.addEventListener("resize", redraw);
   document.addEventListener("themechange", redraw);
+  document.addEventListener("paper", draw);
   section.hidden = false;
 }
 
