@@ -29,6 +29,7 @@ static bool layout_of(const uint8_t *data, size_t size, struct ac_layout *ret_la
     ret_layout->minor = minor;
     ret_layout->cframe_frame = AC_OFFSET_NONE;
     ret_layout->tstate_state = 40;
+    ret_layout->frame_stack = data[1] & 16 ? 24 : AC_OFFSET_NONE;
     if (data[1] & 2) {
         ret_layout->free_threaded = true;
         ret_layout->gil_enabled = 0;
@@ -58,6 +59,11 @@ static void reader_run(struct ac_py *py, struct ac_profile *profile) {
         requests[i].tstate = threads[i].tstate;
     for (int look = 0; look < 2; look++)
         ac_py_stacks(py, profile, requests, count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t lock = BASE + 512, owner;
+        (void)ac_py_rlock(py, requests[i].leaf_frame, BASE + 40, threads[i].pthread_id, &lock);
+        (void)ac_py_rlock_owner(py, lock, &owner);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from interpreters import Interpreter
+from interpreters import Interpreter, interpreters
 
 SHORT = "print('out'); import sys; print('err', file=sys.stderr)"
 
@@ -523,6 +523,83 @@ def test_dump(cli: Command, here: Interpreter) -> None:
     by_leaf = {one["stack"][0]["function"]: one for one in told["processes"][0]["threads"]}
     assert (by_leaf["spinner"]["state"], by_leaf["spinner"]["holds_gil"]) == ("python", True)
     assert (by_leaf["sleeper"]["state"], by_leaf["sleeper"]["holds_gil"]) == ("sleep", False)
+
+
+RLOCKS = """
+import threading, time
+
+lock, other, plain = threading.RLock(), threading.RLock(), threading.Lock()
+have = threading.Event()
+
+class Box:
+    def __init__(self):
+        self.lock = lock
+
+    def enters(self):
+        with other:  # which it has itself
+            with self.lock:
+                pass
+
+def keeper():
+    lock.acquire()
+    lock.acquire()
+    plain.acquire()
+    have.set()
+    time.sleep(100)
+
+def acquires():
+    lock.acquire()
+
+def acquires_in_time():
+    box.lock.acquire(True, 60)
+
+def has_a_condition():
+    with threading.Condition(lock):
+        pass
+
+def waits_for_a_lock():
+    seen = lock, other
+    for one in seen:
+        pass
+    with plain:
+        pass
+
+box = Box()
+threading.Thread(target=keeper).start()
+have.wait()
+for job in (box.enters, acquires, acquires_in_time, has_a_condition, waits_for_a_lock):
+    threading.Thread(target=job).start()
+print("ready", flush=True)
+"""
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda one: one.name)
+def test_dump_tells_who_has_an_rlock(cli: Command, python: Interpreter, tmp_path: Path) -> None:
+    command = python.command([python.script(tmp_path, "rlocks.py", RLOCKS)])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    jobs: dict[str, dict[str, object]] = {}
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        for _ in range(100):  # until all of them wait
+            told = json.loads(cli("dump", "--json", "--pid", process.pid).stdout)
+            threads = [one for one in told["processes"][0]["threads"] if one["stack"]]
+            jobs = {
+                frame["function"].rpartition(".")[2]: one for one in threads for frame in one["stack"][:2]
+            }
+            if sum(one["state"] == "lock" for one in threads) >= 6:
+                break
+            time.sleep(0.05)
+        text = cli("dump", "--pid", process.pid).stdout
+    finally:
+        process.kill()
+        process.wait()
+    keeper = jobs["keeper"]["tid"]
+    for job in ("enters", "acquires", "acquires_in_time", "has_a_condition"):
+        assert (jobs[job]["state"], jobs[job]["lock_owner"]) == ("lock", keeper), job
+    assert (jobs["waits_for_a_lock"]["state"], jobs["waits_for_a_lock"]["lock_owner"]) == ("lock", None)
+    assert jobs["keeper"]["lock_owner"] is None
+    assert text.count(f"waits for a lock, thread {keeper} has it (an RLock)") == 4
 
 
 def test_a_process_that_is_not_python(cli: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,7 @@ PROGRAMS = [
     ("lock-contention", "lock_native", (SECONDS,)),
     ("lock-contention", "lock_rlock_io", (SECONDS,)),
     ("lock-contention", "lock_acquire", (SECONDS,)),
+    ("lock-contention", "lock_rlock_elsewhere", (SECONDS,)),
     ("native-parallel", "lock_brief", (SECONDS,)),
     ("oversubscribed", "oversubscribed", (SECONDS,)),
     ("oversubscribed", "oversubscribed_zip", (SECONDS,)),
@@ -111,6 +113,12 @@ def test_verdict(
 ) -> None:
     report = run.why_alone(run.program(python, program, *args))
     assert report["verdict"]["id"] == verdict, report["verdict"]
+
+
+@parametrize(*VERSIONS)
+def test_an_rlock_says_who_has_it(run: Runner, python: Interpreter) -> None:
+    evidence = run.why(run.program(python, "lock_rlock_elsewhere", SECONDS))["verdict"]["evidence"]
+    assert re.search(r"who had it, by the RLock itself, was in (Cache\.)?refresh ", evidence), evidence
 
 
 @TWO_CPUS

@@ -161,8 +161,8 @@ struct ac_segment {
     int64_t from_ns, to_ns;
     uint32_t thread, node;
     uint8_t state, kind;
-    int16_t cpu; /* the CPU it ran on, -1 when not running or not known */
-    uint8_t pad[4];
+    int16_t cpu;    /* the CPU it ran on, -1 when not running or not known */
+    uint32_t owner; /* of AC_LOCK: row + 1 of the thread that had the RLock it waited for; 0 not known */
 };
 
 /* How busy a CPU was for a while, with whatever ran there. Groups of one entry a usable CPU, always the same

@@ -42,6 +42,9 @@ static void text_thread(struct ac_buf *buf, const struct ac_profile *profile,
     if (segment->cpu >= 0) {
         ac_buf_printf(buf, ", on CPU %d", segment->cpu);
     }
+    if (segment->owner) {
+        ac_buf_printf(buf, ", thread %d has it (an RLock)", profile->threads[segment->owner - 1].tid);
+    }
     ac_buf_str(buf, "\n");
     for (uint32_t node = segment->node; node; node = profile->nodes[node].parent) {
         const struct ac_frame *frame = &profile->frames[profile->nodes[node].frame];

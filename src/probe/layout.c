@@ -47,6 +47,8 @@ static const struct ac_layout common_3_8 = {
     .frame_instr = 104,
     .frame_owner = NONE,
     .frame_tlbc = NONE,
+    .frame_locals = 360,
+    .frame_stack = NONE,
     .frame_size = 112,
     .code_name = 112,
     .code_qualname = NONE,
@@ -81,6 +83,7 @@ static void since_3_11(struct ac_layout *layout) {
     layout->frame_back = 48;
     layout->frame_instr = 56;
     layout->frame_owner = 69;
+    layout->frame_locals = 72;
     layout->frame_size = 72;
     layout->code_name = 120;
     layout->code_qualname = 128;
@@ -118,6 +121,7 @@ int ac__layout_static(int minor, struct ac_layout *ret_layout) {
         layout.runtime_gil = 352;
     if (minor == 10) {
         layout.frame_instr = 96;
+        layout.frame_locals = 352;
         layout.frame_size = 104;
     }
     if (minor >= 11)
@@ -165,7 +169,9 @@ static const struct debug_field debug_fields[] = {
     {WORD(frame_back), {29, 32, 40}, 8, 248},
     {WORD(frame_code), {30, 33, 41}, 8, 248},
     {WORD(frame_instr), {31, 34, 42}, 8, 248},
+    {WORD(frame_locals), {32, 35, 43}, 8, 256},
     {WORD(frame_owner), {33, 36, 44}, 1, 255},
+    {WORD(frame_stack), {0, 37, 45}, 8, 248},
     {WORD(frame_tlbc), {0, 38, 46}, 4, 252},
     {WORD(code_filename), {35, 40, 48}, 8, 504},
     {WORD(code_name), {36, 41, 49}, 8, 504},

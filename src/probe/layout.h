@@ -39,10 +39,12 @@ struct ac_layout {
     uint32_t tstate_state;  /* 3.13+: attached, detached, suspended */
     /* _PyInterpreterFrame, or PyFrameObject up to 3.10 */
     uint32_t frame_code, frame_back;
-    uint32_t frame_instr; /* prev_instr or instr_ptr; up to 3.10 the int f_lasti */
-    uint32_t frame_owner; /* 3.11+ */
-    uint32_t frame_tlbc;  /* free-threaded 3.14+: index of the thread's own bytecode */
-    uint32_t frame_size;  /* bytes of a frame worth reading */
+    uint32_t frame_instr;  /* prev_instr or instr_ptr; up to 3.10 the int f_lasti */
+    uint32_t frame_owner;  /* 3.11+ */
+    uint32_t frame_tlbc;   /* free-threaded 3.14+: index of the thread's own bytecode */
+    uint32_t frame_locals; /* variables, and the evaluation stack behind them */
+    uint32_t frame_stack;  /* 3.14+: the stack's top, while something is called */
+    uint32_t frame_size;   /* bytes of a frame worth reading */
     /* PyCodeObject */
     uint32_t code_name, code_qualname, code_filename, code_lines, code_first_line;
     uint32_t code_bytes; /* the bytecode; up to 3.10 a pointer to a bytes object */

@@ -7,6 +7,7 @@
  *   ac_py_threads()       interpreters -> thread states, with the native thread id of each
  *   ac_py_gils()          one batched read: every interpreter's GIL
  *   ac_py_gil_waits()     does a futex address mean "asleep in take_gil"?
+ *   ac_py_rlock()         the RLock that a thread waits for; ac_py_rlock_owner(): who has it
  *   ac_py_stacks()        batched, checked stacks of the thread states asked for, interned into the profile
  *
  * All memory of the target is untrusted input: offsets are validated once at open, every walk is capped, a
@@ -76,17 +77,24 @@ struct ac_py_stack_request {
      * the answer says so without walking it. */
     uint64_t fingerprint;
     /* out */
-    int result;         /* 0; 1 unchanged since `fingerprint` (node, func and kind are not set);
-                         * -EAGAIN torn; -EFAULT/-ESRCH failed; -ENODATA no Python frame */
-    uint32_t node;      /* in the profile's trie */
-    uint32_t leaf_func; /* function of the leaf frame */
-    uint8_t kind;       /* enum ac_kind at the leaf instruction */
-    bool attached;      /* 3.13+: tstate->state is attached; else false */
+    int result;          /* 0; 1 unchanged since `fingerprint` (node, func and kind are not set);
+                          * -EAGAIN torn; -EFAULT/-ESRCH failed; -ENODATA no Python frame */
+    uint32_t node;       /* in the profile's trie */
+    uint32_t leaf_func;  /* function of the leaf frame */
+    uint64_t leaf_frame; /* address; set where result is 0 or 1 */
+    uint8_t kind;        /* enum ac_kind at the leaf instruction */
+    bool attached;       /* 3.13+: tstate->state is attached; else false */
 };
 /* Read the stacks of `count` thread states; few process_vm_readv calls for all of them. Symbols go to
  * `profile`. A call's own answer is 0, -ESRCH or -ENOMEM; each request has its own result. */
 int ac_py_stacks(struct ac_py *py, struct ac_profile *profile, struct ac_py_stack_request *requests,
                  size_t count);
+
+/* The RLock that a thread waits for, which sleeps in the futex `uaddr`, called from its leaf frame `frame`;
+ * `self` is its pthread_id. 0; -ENOENT: it waits for none that the frame has at hand; or a read's error. */
+int ac_py_rlock(struct ac_py *py, uint64_t frame, uint64_t uaddr, uint64_t self, uint64_t *ret_lock);
+/* The pthread_id of the thread that has such a lock now. -ENOENT: none has, or it is no RLock any more. */
+int ac_py_rlock_owner(struct ac_py *py, uint64_t lock, uint64_t *ret_pthread_id);
 
 /* Torn and failed reads since open. */
 void ac_py_errors(const struct ac_py *py, uint64_t *ret_torn, uint64_t *ret_failed);

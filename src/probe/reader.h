@@ -77,6 +77,14 @@ struct ac_plans {
     uint32_t tstate_bytes; /* of a tstate that a walk needs */
 };
 
+/* rlock.c: types met while looking for locks, by address */
+enum ac__lock_type { AC__TYPE_OTHER, AC__TYPE_RLOCK, AC__TYPE_LOCK, AC__TYPE_METHOD };
+struct ac__lock_types {
+    uint64_t types[64];
+    enum ac__lock_type what[64];
+    size_t next; /* the oldest gives way */
+};
+
 struct ac_py {
     pid_t pid;
     struct ac_py_version version;
@@ -100,6 +108,7 @@ struct ac_py {
 
     struct ac_codes codes;
     struct ac_plans plans;
+    struct ac__lock_types lock_types;
 };
 
 /* memory.c: reads of a target, one field or many ranges */

@@ -180,7 +180,8 @@ static void put_segment(struct ac_sampler *sampler, struct ac__thread *thread, i
                                  .node = thread->label.node,
                                  .state = thread->label.state,
                                  .kind = thread->label.kind,
-                                 .cpu = thread->label.cpu};
+                                 .cpu = thread->label.cpu,
+                                 .owner = thread->label.owner};
     if (segment.to_ns <= segment.from_ns)
         return;
     segment.from_ns = ac_max(segment.from_ns, INT64_C(0));
@@ -210,7 +211,7 @@ void ac__row_flush(struct ac_sampler *sampler, struct ac__thread *thread, int64_
 }
 
 static bool same_label(struct ac__label a, struct ac__label b) {
-    return a.state == b.state && a.kind == b.kind && a.cpu == b.cpu && a.node == b.node;
+    return a.state == b.state && a.kind == b.kind && a.cpu == b.cpu && a.node == b.node && a.owner == b.owner;
 }
 
 void ac__row_observe(struct ac_sampler *sampler, struct ac__thread *thread, struct ac__label label,

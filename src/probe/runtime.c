@@ -203,12 +203,13 @@ static int read_thread_states(struct ac_sampler *sampler, struct ac__process *pr
     }
 }
 
-static void assign(struct ac__thread *thread, uint64_t tstate) {
+static void assign(struct ac__thread *thread, const struct ac_py_thread *found) {
     thread->python = 1;
     thread->mapped = true;
-    if (thread->tstate == tstate)
+    if (thread->tstate == found->tstate)
         return;
-    thread->tstate = tstate;
+    thread->tstate = found->tstate;
+    thread->pthread_id = found->pthread_id;
     thread->fingerprint = 0;
     thread->dirty = true;
     thread->next_look_ns = 0;
@@ -223,7 +224,7 @@ static void map_threads(struct ac_sampler *sampler, uint32_t process_slot, int64
     for (size_t i = 0; complete && i < count; i++) {
         struct ac__thread *thread = find_thread(sampler, process_slot, sampler->py_threads[i].native_tid);
         if (thread)
-            assign(thread, sampler->py_threads[i].tstate);
+            assign(thread, &sampler->py_threads[i]);
     }
     for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
         struct ac__thread *thread = &sampler->threads[i];

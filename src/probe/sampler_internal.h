@@ -28,6 +28,7 @@ struct ac__label { /* what a thread was seen doing */
     uint8_t state, kind;
     int16_t cpu;
     uint32_t node;
+    uint32_t owner; /* as in ac_segment */
 };
 
 /* Cells and segments of a thread that has no row yet. */
@@ -89,7 +90,9 @@ struct ac__thread {
     char letter;                        /* of stat; 0 when it was not read */
 
     /* Python */
-    uint64_t tstate, fingerprint;
+    uint64_t tstate, fingerprint, pthread_id;
+    uint64_t leaf_frame;           /* of the last stack */
+    uint64_t rlock;                /* that it waits for, while state is AC_LOCK; 0 none known */
     uint32_t leaf_func, leaf_node; /* of the last whole stack */
     uint8_t leaf_kind;
     bool torn;     /* this tick: its stack could not be read */
@@ -191,7 +194,12 @@ struct ac_sampler {
     struct ac_py_gil gils[AC_PY_MAX_GILS];
     size_t gil_count;
     uint32_t gil_leaf[AC_PY_MAX_GILS]; /* function that each holder runs */
-    uint32_t *active;                  /* threads of the process at hand that are told anew */
+    struct {
+        uint64_t lock;        /* the last one asked; 0 none yet */
+        uint32_t owner;       /* its answer */
+        unsigned finds, asks; /* so far */
+    } rlocks;                 /* of the process at hand */
+    uint32_t *active;         /* threads of the process at hand that are told anew */
     size_t active_count, active_cap;
     uint32_t scan;
     uint64_t torn, failed; /* of readers that were closed */

@@ -449,6 +449,7 @@ static int stack_intern(struct ac_py *py, struct ac_profile *profile, struct ac_
 static int request_answer(struct ac_py *py, struct ac_profile *profile, struct ac_py_stack_request *request) {
     uint64_t fingerprint;
     int err = fingerprint_of(py, profile, &fingerprint);
+    request->leaf_frame = py->plans.frames[0].address;
     if (err == 0 && request->fingerprint == fingerprint)
         return 1;
     if (err == 0)
@@ -530,6 +531,7 @@ int ac_py_stacks(struct ac_py *py, struct ac_profile *profile, struct ac_py_stac
     for (size_t i = 0; i < count; i++) {
         requests[i].result = ac__is_pointer(requests[i].tstate) ? -EINPROGRESS : -EFAULT;
         requests[i].node = requests[i].leaf_func = 0;
+        requests[i].leaf_frame = 0;
         requests[i].kind = AC_KIND_NONE;
         requests[i].attached = false;
     }

@@ -24,6 +24,7 @@ static bool fold(struct ac_segment *into, struct last *last, const struct ac_seg
         into->state = from->state;
         into->kind = from->kind;
         into->cpu = from->cpu;
+        into->owner = from->owner;
         last->leader_ns = ns;
     }
     into->to_ns = ac_max(into->to_ns, from->to_ns);

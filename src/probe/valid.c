@@ -136,7 +136,8 @@ static bool segments_ok(const struct ac_profile *profile) {
         const struct ac_segment *segment = &profile->segments[i];
         if (segment->from_ns < before || segment->to_ns < segment->from_ns || !time_ok(segment->to_ns) ||
             segment->thread >= profile->thread_count || segment->node >= profile->node_count ||
-            segment->state >= AC_STATE_COUNT || segment->kind >= AC_KIND_COUNT || segment->cpu < -1)
+            segment->state >= AC_STATE_COUNT || segment->kind >= AC_KIND_COUNT || segment->cpu < -1 ||
+            segment->owner > profile->thread_count)
             return false;
         before = segment->from_ns;
     }

@@ -6,6 +6,8 @@
  *   4. a label for each thread looked at; the others keep theirs
  *
  * Each label stands for the gap since the tick before. */
+#include <string.h>
+
 #include "probe/sampler_internal.h"
 
 /* A waiter that wakes up to look at the GIL and sleeps again uses less CPU time than this: its stack is the
@@ -23,6 +25,9 @@ enum { IDLE_SHARE = 16 };
 #define CPU_TIME_NS (4 * AC_NS_PER_MS)
 /* How often at most the descriptors of a thread's epoll are counted: some 10 us each. */
 #define WATCHED_NS (200 * AC_NS_PER_MS)
+/* Of a process, in one tick: waiters whose RLock is looked for, some 5 us each; locks that are asked who has
+ * them, 1 us. */
+enum { RLOCK_FINDS = 16, RLOCK_ASKS = 64 };
 
 /* --- 1. the kernel */
 
@@ -152,6 +157,49 @@ static int push_active(struct ac_sampler *sampler, uint32_t slot) {
     return r;
 }
 
+/* The RLock that it has begun to wait for. */
+static void find_lock(struct ac_sampler *sampler, const struct ac__process *process,
+                      struct ac__thread *thread) {
+    uint64_t uaddr, lock;
+    thread->rlock = 0;
+    if (process->runtime == AC__RUNTIME_OPEN && thread->tstate != 0 && !thread->torn &&
+        thread->fingerprint != 0 && sampler->rlocks.finds++ < RLOCK_FINDS &&
+        ac_classify_futex(AC_ARCH_OWN, &thread->call, &uaddr) &&
+        ac_py_rlock(process->py, thread->leaf_frame, uaddr, thread->pthread_id, &lock) == 0)
+        thread->rlock = lock;
+}
+
+/* Row + 1 of the thread; one so young that it has none gets one, while there are many left. */
+static uint32_t row_of_owner(struct ac_sampler *sampler, const struct ac__process *process,
+                             uint64_t pthread_id) {
+    for (uint32_t i = process->first_thread; i != AC__NONE; i = sampler->threads[i].next) {
+        struct ac__thread *thread = &sampler->threads[i];
+        if (thread->tstate == 0 || thread->pthread_id != pthread_id)
+            continue;
+        if (sampler->profile->thread_count < AC_CAP_THREADS / 2)
+            ac__row_promote(sampler, thread);
+        return thread->row == AC__NONE || thread->row == sampler->overflow_thread ? 0 : thread->row + 1;
+    }
+    return 0;
+}
+
+/* Who has it now: it may go from one to the other while a third sleeps on. */
+static uint32_t lock_owner(struct ac_sampler *sampler, const struct ac__process *process,
+                           const struct ac__thread *thread) {
+    uint64_t owner;
+    if (thread->rlock == 0 || process->runtime != AC__RUNTIME_OPEN)
+        return 0;
+    if (sampler->rlocks.lock == thread->rlock)
+        return sampler->rlocks.owner;
+    if (sampler->rlocks.asks++ >= RLOCK_ASKS)
+        return thread->label.owner;
+    sampler->rlocks.lock = thread->rlock;
+    sampler->rlocks.owner = 0;
+    if (ac_py_rlock_owner(process->py, thread->rlock, &owner) == 0)
+        sampler->rlocks.owner = row_of_owner(sampler, process, owner);
+    return sampler->rlocks.owner;
+}
+
 /* Threads that changed, or wait for a GIL, go to sampler->active; the rest keep their label. */
 static void look_at_threads(struct ac_sampler *sampler, struct ac__process *process, int64_t now) {
     sampler->active_count = 0;
@@ -160,7 +208,10 @@ static void look_at_threads(struct ac_sampler *sampler, struct ac__process *proc
         bool changed =
             sampler->ring ? look_with_ring(sampler, thread) : look_without_ring(sampler, thread, now);
         if (!changed && thread->seen && thread->label.state != AC_GIL_WAIT) {
-            ac__row_observe(sampler, thread, thread->label, sampler->before_ns);
+            struct ac__label label = thread->label;
+            if (label.state == AC_LOCK)
+                label.owner = lock_owner(sampler, process, thread);
+            ac__row_observe(sampler, thread, label, sampler->before_ns);
             continue;
         }
         if (!changed)
@@ -245,6 +296,7 @@ static void take_stack(const struct ac_sampler *sampler, struct ac__thread *thre
         return;
     }
     thread->fingerprint = request->fingerprint;
+    thread->leaf_frame = request->leaf_frame;
     thread->stack_run_ns = cpu_so_far(sampler, thread);
     if (request->result != 0)
         return;
@@ -349,7 +401,11 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
             label.kind = AC_KIND_PEER;
         if (label.state == AC_IO)
             count_watched(sampler, process, thread);
+        if (label.state == AC_LOCK)
+            find_lock(sampler, process, thread);
     }
+    if (label.state == AC_LOCK)
+        label.owner = lock_owner(sampler, process, thread);
     return label;
 }
 
@@ -410,6 +466,7 @@ static void read_delays(struct ac_sampler *sampler, int64_t now) {
 
 void ac__watch_process(struct ac_sampler *sampler, uint32_t slot, int64_t now) {
     struct ac__process *process = &sampler->processes[slot];
+    memset(&sampler->rlocks, 0, sizeof sampler->rlocks);
     look_at_threads(sampler, process, now);
     read_gils(sampler, process);
     read_stacks(sampler, process);

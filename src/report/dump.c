@@ -16,6 +16,11 @@ static json_t *stack_of(const struct ac_profile *p, uint32_t node) {
     return ok ? list : (json_decref(list), NULL);
 }
 
+/* tid of the thread that has the RLock that this one waits for */
+static json_t *owner_of(const struct ac_profile *p, const struct ac_segment *segment) {
+    return segment->owner ? json_integer(p->threads[segment->owner - 1].tid) : json_null();
+}
+
 static json_t *thread_of(const struct ac_profile *p, const struct ac_segment *segment) {
     const struct ac_thread *thread = &p->threads[segment->thread];
     json_t *o = json_object();
@@ -25,6 +30,7 @@ static json_t *thread_of(const struct ac_profile *p, const struct ac_segment *se
               ac_json_set(o, "holds_gil", json_boolean(segment->state == AC_PYTHON)) &&
               ac_json_set(o, "inside_c_function", json_boolean(segment->kind == AC_KIND_C_CALL)) &&
               ac_json_set(o, "cpu", segment->cpu >= 0 ? json_integer(segment->cpu) : json_null()) &&
+              ac_json_set(o, "lock_owner", owner_of(p, segment)) &&
               ac_json_set(o, "stack", stack_of(p, segment->node));
     return ok ? o : (json_decref(o), NULL);
 }

@@ -48,12 +48,15 @@ struct ac_waits {
     struct ac_spot spot; /* the user's function that asked */
 };
 
-/* Threads that slept in the program's own lock, and who was inside meanwhile. A Lock does not say who holds
- * it: the holder is inferred, as the one other thread that is further down in the function that waits. */
+/* Threads that slept in the program's own lock, and who was inside meanwhile. An RLock says who has it. A
+ * Lock does not: the holder is inferred, as the one other thread that is further down in the function that
+ * waits.
+ */
 struct ac_lock {
     double share;         /* of the run: at least one thread waited */
     double waiters;       /* threads that waited, on average over that share */
     double held;          /* share of the waits with exactly one such holder */
+    double named;         /* share of these in which the lock itself told it */
     double holder_cpu;    /* share of these in which the holder was on a CPU or ready for one */
     double holder_python; /* ... in which it ran Python */
     struct ac_spot spot;  /* where they waited */

@@ -203,7 +203,8 @@ void ac_why_lock_contention(const struct ac_case *c, struct ac_buf *buf) {
     ac_put_spot(c, &lock->spot, buf);
     if (lock->holder) {
         struct ac_place place = ac_node_place(c->profile, lock->holder);
-        ac_buf_str(buf, "; the holder, inferred from who was inside, was in ");
+        ac_buf_str(buf, lock->named >= 0.5 ? "; who had it, by the RLock itself, was in "
+                                           : "; the holder, inferred from who was inside, was in ");
         ac_put_place(&place, buf);
         ac_buf_printf(buf, ", %s",
                       lock->holder_python >= 0.5 ? "running Python"

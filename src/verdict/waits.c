@@ -113,7 +113,7 @@ static bool is_locked_cell(const struct ac_scene *scene, const struct ac_cell *c
 
 struct lock_sum {
     const struct ac_scene *scene;
-    size_t moments, waiting, waiters, held, on_cpu, python;
+    size_t moments, waiting, waiters, held, named, on_cpu, python;
     size_t dark;       /* of waiting: nobody in the process was seen to want a CPU */
     int64_t unseen_ns; /* what the waiters ran between two ticks */
     uint32_t *seen;    /* per node: how often it was the holder's */
@@ -133,20 +133,28 @@ static bool is_inside(const struct ac_profile *p, const struct ac_segment *segme
     return false;
 }
 
+/* One of those who wait, if possible for an RLock whose owner is known; how many there are. */
+static const struct ac_segment *find_waiter(const struct lock_sum *sum, const struct ac_segment *const *now,
+                                            size_t *ret_count) {
+    const struct ac_segment *waiter = NULL;
+    *ret_count = 0;
+    for (size_t t = 0; t < sum->scene->profile->thread_count; t++) {
+        if (now[t] && is_locked(sum->scene, now[t]->node, now[t]->state)) {
+            waiter = waiter && waiter->owner ? waiter : now[t];
+            ++*ret_count;
+        }
+    }
+    return waiter;
+}
+
 static void look_at_locks(const struct ac_segment *const *now, void *arg) {
     struct lock_sum *sum = arg;
     const struct ac_profile *p = sum->scene->profile;
-    const struct ac_segment *waiter = NULL;
     const struct ac_segment *holder = NULL;
     size_t waiters = 0;
     size_t holders = 0;
     size_t awake = 0;
-    for (size_t t = 0; t < p->thread_count; t++) {
-        if (now[t] && is_locked(sum->scene, now[t]->node, now[t]->state)) {
-            waiter = now[t];
-            waiters++;
-        }
-    }
+    const struct ac_segment *waiter = find_waiter(sum, now, &waiters);
     sum->moments++;
     if (!waiter) {
         return;
@@ -160,6 +168,11 @@ static void look_at_locks(const struct ac_segment *const *now, void *arg) {
             holder = now[t];
             holders++;
         }
+    }
+    if (waiter->owner && now[waiter->owner - 1]) {
+        holder = now[waiter->owner - 1];
+        holders = 1;
+        sum->named++;
     }
     sum->waiting++;
     sum->dark += !holders && !awake;
@@ -199,6 +212,7 @@ static void set_lock(const struct lock_sum *sum, struct ac_lock *lock) {
     lock->share = (double)sum->waiting / (double)sum->moments;
     lock->waiters = ((double)sum->waiters - unseen) / (double)sum->waiting;
     lock->held = (double)sum->held / ac_max((double)sum->waiting - unseen, 1.0);
+    lock->named = (double)sum->named / (double)ac_max(sum->held, 1u);
     lock->holder_cpu = (double)sum->on_cpu / (double)ac_max(sum->held, 1u);
     lock->holder_python = (double)sum->python / (double)ac_max(sum->held, 1u);
     for (uint32_t n = 1; n < scene->profile->node_count; n++) {

@@ -23,6 +23,7 @@ struct span {
     const char *stack;
     double every, first, part; /* seconds; of each turn the share [first, first + part) */
     enum ac_kind kind;
+    uint32_t owner; /* actor's index + 1 */
 };
 
 struct actor {
@@ -74,7 +75,8 @@ static void add_segment(struct ac_profile *p, uint32_t thread, const struct span
                                  .node = node_of(p, s->stack),
                                  .state = (uint8_t)s->state,
                                  .kind = (uint8_t)s->kind,
-                                 .cpu = -1};
+                                 .cpu = -1,
+                                 .owner = s->owner};
     struct ac_thread *t = &p->threads[thread];
     assert_int_equal(ac_profile_segment(p, &segment), 0);
     int64_t ns = segment.to_ns - segment.from_ns;
@@ -247,6 +249,16 @@ static const struct scene scenes[] = {
     {"a lock around a sleep in another function", "lock-contention", .wall = 4,
      .actors = {JOINING, HOLDING(0, AC_SLEEP, "load " APP ":30<"), HOLDING(1, AC_SLEEP, "load " APP ":30<"),
                 HOLDING(2, AC_SLEEP, "load " APP ":30<")}},
+    {"an RLock that is held in a function of its own", "lock-contention", .wall = 4,
+     .actors = {JOINING,
+                {.spans = {{0, 4, AC_SLEEP, "refresh " APP ":40" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "look_up " APP ":10" THREAD, .owner = 2}}},
+                {.spans = {{0, 4, AC_LOCK, "look_up " APP ":10" THREAD, .owner = 2}}}}},
+    {"a lock that is held in a function of its own", "idle", .wall = 4,
+     .actors = {JOINING,
+                {.spans = {{0, 4, AC_SLEEP, "refresh " APP ":40" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "look_up " APP ":10" THREAD}}},
+                {.spans = {{0, 4, AC_LOCK, "look_up " APP ":10" THREAD}}}}},
     {"a lock that is handed on between two looks", "lock-contention", .wall = 4,
      .actors = {JOINING, HANDING(0, .4, .6), HANDING(1, .4, .6), HANDING(2, .4, .6), HANDING(3, .4, .6)}},
     {"a signal between threads, rarely inside", "idle", .wall = 4,
