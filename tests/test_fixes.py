@@ -225,6 +225,54 @@ def main():
 if __name__ == "__main__":
     main()
 """
+POOL_MADE = """\
+from multiprocessing import Pool
+
+def work(n):
+    return n * n
+
+def main():
+    total = 0
+    pool = Pool(2)
+    for n in range(8):
+        total += pool.apply(work, (n,))
+    pool.close()
+    pool.join()
+    print(total)
+
+if __name__ == "__main__":
+    main()
+"""
+TINY_MADE = POOL_MADE.replace("total = 0", "total = []").replace(
+    "    for n in range(8):\n        total += pool.apply(work, (n,))\n",
+    "    for square in pool.imap(work, range(300)):\n        total.append(square)\n",
+)
+MADE_ANEW = """\
+from multiprocessing import Pool
+
+def work(n):
+    return n * n
+
+def main():
+    total = 0
+    for batch in range(3):
+        pool = Pool(2)
+        # a batch
+        total += sum(pool.map(work, range(batch + 20)))
+        pool.close()
+        pool.join()
+        print(batch, total)
+    print(total)
+
+if __name__ == "__main__":
+    main()
+"""
+THREADS_MADE = THREADS.replace(
+    "with ThreadPoolExecutor(max_workers=4) as pool:", "pool = ThreadPoolExecutor()"
+)
+THREADS_MADE = THREADS_MADE.replace("    results", "results").replace(
+    "range(100, 108)))", "range(100, 108)))\npool.shutdown()"
+)
 REWRITES = [
     ("gil-bound-threads", THREADS, "ProcessPoolExecutor"),
     ("single-thread-python", LOOP, "ProcessPoolExecutor"),
@@ -244,6 +292,16 @@ REWRITES = [
         "start-up",
         ANEW,
         "    with ProcessPoolExecutor(2) as pool:\n        for batch in range(3):\n            size",
+    ),
+    ("serial-pool-use", POOL_MADE, "jobs = [pool.apply_async(work, (n,)) for n in range(8)]"),
+    ("tiny-tasks", TINY_MADE, "pool.imap(work, range(300), chunksize=max(1, len(range(300)) // 8))"),
+    ("gil-bound-threads", THREADS_MADE, "pool = ProcessPoolExecutor()\n"),
+    (
+        "start-up",
+        MADE_ANEW,
+        "pool = Pool(2)\n    for batch in range(3):\n        # a batch\n"
+        "        total += sum(pool.map(work, range(batch + 20)))\n"
+        "        print(batch, total)\n    pool.close()\n    pool.join()\n    print(total)",
     ),
 ]
 IDS = [f"{verdict}-{i}" for i, (verdict, _, _) in enumerate(REWRITES)]
@@ -397,7 +455,27 @@ BLOCKED_WITHHELD = [
     ),
     ("nested", BLOCKED.replace("ask(n) + 1", "[ask(m) for m in range(n)]"), "in a comprehension"),
 ]
+NO_POOL = "class Series:\n    def apply(self, f, args):\n        return f(*args)\n\n"
+SERIAL_WITHHELD = [
+    ("no-pool", NO_POOL + POOL_MADE.replace("Pool(2)", "Series()"), "that pool is a pool, and nothing else"),
+    (
+        "given",
+        POOL_MADE.replace("main()", "main(pool)").replace("    pool = Pool(2)\n", ""),
+        "that pool is a pool",
+    ),
+    (
+        "rebound",
+        POOL_MADE.replace("    pool = Pool", "    pool = None\n    pool = Pool"),
+        "that pool is a pool",
+    ),
+]
 ANEW_WITHHELD = [
+    (
+        "closed-sometimes",
+        MADE_ANEW.replace("        pool.join()", "        if batch:\n            pool.join()"),
+        "closed in a way",
+    ),
+    ("terminated", MADE_ANEW.replace("pool.join", "pool.terminate"), "ways that were not thought of"),
     ("varies", ANEW.replace("Executor(2)", "Executor(size)"), "made from what the loop changes"),
     ("initializer", ANEW.replace("Executor(2)", "Executor(2, initializer=print)"), "options that may mean"),
     ("prints", ANEW.replace("    return n", "    print(n)\n    return n"), "work calls print"),
@@ -410,6 +488,7 @@ LATER_WITHHELD = [
         ("serial-awaits", AWAITS_WITHHELD),
         ("blocked-event-loop", BLOCKED_WITHHELD),
         ("start-up", ANEW_WITHHELD),
+        ("serial-pool-use", SERIAL_WITHHELD),
     )
     for name, text, reason in cases
 ]

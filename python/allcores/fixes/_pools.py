@@ -5,42 +5,12 @@ from __future__ import annotations
 import ast
 
 from allcores.fixes._guard import process_task, require_memory
+from allcores.fixes._made import FUTURES, PROCESSES, THREADS, kind, pool_of, pools
 from allcores.fixes._request import Withheld
 from allcores.fixes._safe import READERS, Module, loaded, require_task, root, stored, words
 from allcores.fixes._source import Source
 
-_FUTURES = "concurrent.futures."
-_POOLS = {_FUTURES + "ProcessPoolExecutor", "multiprocessing.Pool"}
 _GIVE = words("map submit imap imap_unordered starmap apply apply_async map_async starmap_async")
-
-
-def _kind(module: Module, call: ast.Call) -> str:
-    """What a call makes, through a context of multiprocessing, too."""
-    match call.func:
-        case ast.Attribute(value=ast.Name(id=name), attr="Pool"):
-            made = [
-                one.value
-                for one in ast.walk(module.source.tree)
-                if isinstance(one, ast.Assign) and name in {n for t in one.targets for n in stored(t)}
-            ]
-            if made and all(
-                isinstance(one, ast.Call) and module.dotted(one.func) == "multiprocessing.get_context"
-                for one in made
-            ):
-                return "multiprocessing.Pool"
-    return module.dotted(call.func)
-
-
-def _pool_withs(source: Source, module: Module, names: set[str]) -> list[ast.stmt]:
-    found: list[ast.stmt] = []
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.With) and len(node.items) == 1:
-            item = node.items[0]
-            call = item.context_expr
-            named = isinstance(item.optional_vars, ast.Name)
-            if named and isinstance(call, ast.Call) and _kind(module, call) in names:
-                found.append(node)
-    return source.nearest(found)
 
 
 def _methods(node: ast.AST, pool: str) -> list[ast.Call]:
@@ -60,6 +30,11 @@ def _methods(node: ast.AST, pool: str) -> list[ast.Call]:
     if uses != len(calls) or not calls:
         raise Withheld(f"{pool} is handed on, and what is done with it there was not looked into")
     return calls
+
+
+def _is_called(call: ast.Call, *names: str) -> bool:
+    """Is it one of these methods?"""
+    return isinstance(call.func, ast.Attribute) and call.func.attr in names
 
 
 def _task_of(call: ast.Call) -> str:
@@ -134,26 +109,26 @@ def threads_to_processes(source: Source) -> bool:
     uses = [
         one
         for one in ast.walk(source.tree)
-        if isinstance(one, ast.Name | ast.Attribute) and module.dotted(one) == _FUTURES + old
+        if isinstance(one, ast.Name | ast.Attribute) and module.dotted(one) in THREADS
     ]
-    withs = _pool_withs(source, module, {_FUTURES + old})
-    if not withs:
+    found = pools(source, module, THREADS)
+    if not found:
         return False
-    node = withs[0]
-    assert isinstance(node, ast.With)
-    call, pool = node.items[0].context_expr, node.items[0].optional_vars
-    assert isinstance(call, ast.Call) and isinstance(pool, ast.Name)
+    call, methods = found[0].made, _methods(found[0].scope, found[0].name)
     if len(uses) != 1:
         raise Withheld("the file has several thread pools")
     if any(one.arg != "max_workers" for one in call.keywords) or len(call.args) > 1:
         raise Withheld("the pool has options that mean threads")
-    for one in _methods(node, pool.id):
-        if not isinstance(one.func, ast.Attribute) or one.func.attr not in ("map", "submit"):
+    tasks = [one for one in methods if not _is_called(one, "shutdown")]
+    if not tasks:
+        raise Withheld("the pool is given no task")
+    for one in tasks:
+        if not _is_called(one, "map", "submit"):
             raise Withheld("the pool is used in ways that were not thought of")
         _check_arguments(source, module, one)
     require_memory(source.request, _workers(source, module, call))
     # the pool's tasks: each checked, the guard made once
-    names = sorted({_task_of(one) for one in _methods(node, pool.id)})
+    names = sorted({_task_of(one) for one in tasks})
     for name in names[1:]:
         require_task(module, name, process=True)
     process_task(source, module, names[0])
@@ -173,14 +148,11 @@ def threads_to_processes(source: Source) -> bool:
 def chunks(source: Source) -> bool:
     """A ``chunksize`` for ``map``, ``imap`` and ``imap_unordered`` of many small tasks."""
     module = Module(source)
-    for node in _pool_withs(source, module, _POOLS):
-        assert isinstance(node, ast.With)
-        item = node.items[0]
-        assert isinstance(item.context_expr, ast.Call) and isinstance(item.optional_vars, ast.Name)
-        futures = _kind(module, item.context_expr).startswith(_FUTURES)
+    for pool in pools(source, module, PROCESSES):
+        futures = kind(module, pool.made).startswith(FUTURES)
         wanted = ("map",) if futures else ("imap", "imap_unordered")
         done = False
-        for call in _methods(node, item.optional_vars.id):
+        for call in _methods(pool.scope, pool.name):
             assert isinstance(call.func, ast.Attribute)
             has = any(one.arg in ("chunksize", None) for one in call.keywords) or (
                 not futures and len(call.args) > 2
@@ -218,6 +190,8 @@ def collect_later(source: Source) -> bool:
         wait = waits[0]
         made = _submitted(wait)
         assert made is not None and isinstance(made.func, ast.Attribute)
+        assert isinstance(made.func.value, ast.Name)
+        pool_of(source, module, made.func.value.id, loop)
         _plain_loop(loop)
         if not in_every_turn(source, loop, wait):
             raise Withheld("the task is not submitted in every turn of the loop")
@@ -279,36 +253,67 @@ def require_given_apart(loop: ast.For, given: list[ast.expr], what: str) -> None
 def pool_hoisted(source: Source) -> bool:
     """A pool that each turn of a loop makes anew is made once, around the loop."""
     module = Module(source)
-    for node in _pool_withs(source, module, _POOLS):
-        loop = source.parent[node]
+    for pool in pools(source, module, PROCESSES):
+        assigned = not isinstance(pool.scope, ast.With)
+        node = source.parent[pool.made] if assigned else pool.scope
+        loop = source.parent.get(node)
         if not isinstance(loop, ast.For | ast.While) or node not in loop.body:
             continue
-        assert isinstance(node, ast.With)
-        made, pool = node.items[0].context_expr, node.items[0].optional_vars
-        assert isinstance(made, ast.Call) and isinstance(pool, ast.Name)
+        assert isinstance(node, ast.With | ast.Assign)
+        made = pool.made
         if any(one.arg not in ("max_workers", "processes", "mp_context") for one in made.keywords):
             raise Withheld("the pool has options that may mean each turn of the loop")
-        if len(made.args) > 1 or loaded(made) & (stored(loop) | {pool.id}):
+        if len(made.args) > 1 or loaded(made) & (stored(loop) | {pool.name}):
             raise Withheld("the pool is made from what the loop changes")
-        for one in _methods(node, pool.id):
-            if not isinstance(one.func, ast.Attribute) or one.func.attr not in _GIVE:
+        calls = _methods(pool.scope, pool.name)
+        ends = [one for one in calls if assigned and _is_called(one, "close", "join", "shutdown")]
+        for one in calls:
+            if one not in ends and not _is_called(one, *_GIVE):
                 raise Withheld("the pool is used in ways that were not thought of")
-            require_task(module, _task_of(one), process=False)
-        uses = sum(isinstance(one, ast.Name) and one.id == pool.id for one in ast.walk(source.tree))
-        if uses != sum(isinstance(one, ast.Name) and one.id == pool.id for one in ast.walk(node)):
-            raise Withheld(f"{pool.id} is used in other places, too")
-        if pool.end_lineno != node.lineno or node.body[0].lineno == node.lineno:
-            raise Withheld("the pool is made in a way that was not thought of")
-        indent, step = source.indent(loop), source.step()
-        source.indent(node)
-        source.replace_lines(
-            loop.lineno, loop.lineno - 1, [indent + source.line_text(node.lineno).lstrip(" \t")]
-        )
-        source.replace_lines(node.lineno, node.lineno, [])
-        source.shift(loop.lineno, node.lineno - 1, step)
-        source.shift((node.end_lineno or node.lineno) + 1, loop.end_lineno or loop.lineno, step)
+            if one not in ends:
+                require_task(module, _task_of(one), process=False)
+        used = [one for one in ast.walk(source.tree) if isinstance(one, ast.Name) and one.id == pool.name]
+        if set(used) - set(ast.walk(loop if assigned else node)):
+            raise Withheld(f"{pool.name} is used in other places, too")
+        if assigned:
+            _hoist_assigned(source, loop, node, ends)
+        else:
+            assert isinstance(node, ast.With)
+            _hoist_with(source, loop, node)
         return True
     return False
+
+
+def _hoist_with(source: Source, loop: ast.For | ast.While, node: ast.With) -> None:
+    named = node.items[0].optional_vars
+    if named is None or named.end_lineno != node.lineno or node.body[0].lineno == node.lineno:
+        raise Withheld("the pool is made in a way that was not thought of")
+    indent, step = source.indent(loop), source.step()
+    source.indent(node)
+    source.replace_lines(loop.lineno, loop.lineno - 1, [indent + source.line_text(node.lineno).lstrip(" \t")])
+    source.replace_lines(node.lineno, node.lineno, [])
+    source.shift(loop.lineno, node.lineno - 1, step)
+    source.shift((node.end_lineno or node.lineno) + 1, loop.end_lineno or loop.lineno, step)
+
+
+def _hoist_assigned(source: Source, loop: ast.For | ast.While, node: ast.stmt, ends: list[ast.Call]) -> None:
+    """The line that makes it goes above the loop, those that close it below."""
+    closing = [source.parent[one] for one in ends]
+    last = loop.end_lineno or loop.lineno
+    moved: list[ast.stmt] = [node]
+    for one in closing:
+        if not isinstance(one, ast.Expr) or one not in loop.body:
+            raise Withheld("the pool is closed in a way that was not thought of")
+        moved.append(one)
+    indent = source.indent(loop)
+    for statement in moved:
+        source.indent(statement)
+        tail = source.line_text(statement.lineno).encode()[statement.end_col_offset or 0 :].strip()
+        if statement.lineno != statement.end_lineno or tail:
+            raise Withheld("the pool is made or closed in a way that was not thought of")
+        source.replace_lines(statement.lineno, statement.lineno, [])
+    source.replace_lines(loop.lineno, loop.lineno - 1, [indent + source.text(node)])
+    source.replace_lines(last + 1, last, [indent + source.text(one) for one in moved[1:]])
 
 
 def is_used_after(source: Source, loop: ast.For) -> bool:
