@@ -76,6 +76,13 @@ void ac_snippet_pool(const struct ac_case *c, struct ac_buf *buf, struct ac_plac
 void ac_snippet_loop(const struct ac_case *c, const struct ac_spot *spot, const char *executor,
                      struct ac_buf *buf, struct ac_place *place);
 
+#define AC_VERDICT_CODE(name) void ac_code_##name(const struct ac_case *, struct ac_buf *, struct ac_place *);
+AC_VERDICT_CODE(tiny_tasks)
+AC_VERDICT_CODE(serial_pool_use)
+AC_VERDICT_CODE(start_up)
+AC_VERDICT_CODE(serial_awaits)
+AC_VERDICT_CODE(blocked_event_loop)
+
 /* words.c: "transform (batch.py:6)" */
 void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
 /* "; 4 workers of gunicorn", where there are some. */

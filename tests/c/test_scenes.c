@@ -15,8 +15,9 @@
 #include "verdict/evidence.h"
 #include "verdict/phases.h"
 
-/* A stretch of a thread's life. The stack is "function file:line", leaf first, joined by "<". `every` > 0:
- * the stretch repeats so, from `from` to `to`, for `part` of each turn; the rest is the next span's. */
+/* A stretch of a thread's life. The stack is "function file:line" or "...:line@first", leaf first, joined by
+ * "<". `every` > 0: the stretch repeats so, from `from` to `to`, for `part` of each turn; the rest is the
+ * next span's. */
 struct span {
     double from, to;
     enum ac_state state;
@@ -38,8 +39,8 @@ struct actor {
 struct scene {
     const char *name, *verdict, *also; /* also NULL: none asked for */
     double wall, usable, quota, throttled, others;
-    int parents[8]; /* per process: the parent's index + 1 */
-    double starts[8];
+    int parents[8];            /* per process: the parent's index + 1 */
+    double starts[8], ends[8]; /* ends 0: the scene's */
     bool free_threaded, gil;
     struct actor actors[12];
 };
@@ -60,7 +61,8 @@ static uint32_t node_of(struct ac_profile *p, const char *stack) {
         assert_non_null(line);
         *file++ = '\0';
         *line++ = '\0';
-        assert_int_equal(ac_profile_func(p, one, file, 1, &func), 0);
+        const char *first = strchr(line, '@');
+        assert_int_equal(ac_profile_func(p, one, file, first ? atoi(first + 1) : 1, &func), 0);
         assert_int_equal(ac_profile_frame(p, func, atoi(line), &frames[count++]), 0);
     }
     assert_int_equal(ac_profile_stack(p, frames, count, &node), 0);
@@ -138,13 +140,14 @@ static struct ac_profile *profile_of(const struct scene *s) {
         assert_int_equal(ac_grow(&p->processes, &p->process_cap, need, sizeof *p->processes), 0);
         while (p->process_count < need) {
             size_t at = p->process_count++;
-            p->processes[at] = (struct ac_process){.pid = (int32_t)(1000 + at),
-                                                   .ppid = s->parents[at] ? 999 + s->parents[at] : 1,
-                                                   .argc = 1,
-                                                   .free_threaded = s->free_threaded,
-                                                   .gil_enabled = !s->free_threaded || s->gil,
-                                                   .from_ns = (int64_t)(s->starts[at] * 1e9),
-                                                   .to_ns = p->wall_ns};
+            p->processes[at] =
+                (struct ac_process){.pid = (int32_t)(1000 + at),
+                                    .ppid = s->parents[at] ? 999 + s->parents[at] : 1,
+                                    .argc = 1,
+                                    .free_threaded = s->free_threaded,
+                                    .gil_enabled = !s->free_threaded || s->gil,
+                                    .from_ns = (int64_t)(s->starts[at] * 1e9),
+                                    .to_ns = s->ends[at] > 0 ? (int64_t)(s->ends[at] * 1e9) : p->wall_ns};
             ac_profile_string(p, "3.13.0", 6, &p->processes[at].python);
             ac_profile_string(p, "/usr/bin/python3", 16, &p->processes[at].exe);
             p->processes[at].argv[0] = p->processes[at].exe;
@@ -415,6 +418,151 @@ static void the_holder_is_inferred(void **state) {
     }
 }
 
+/* --- the fix as code */
+
+static const char *const *text_of_app; /* its lines, from 1 */
+
+static const char *line_of_app(const char *file, int32_t line, void *arg) {
+    (void)arg;
+    for (int32_t i = 1; strcmp(file, APP) == 0 && text_of_app[i - 1]; i++) {
+        if (i == line) {
+            return text_of_app[i - 1];
+        }
+    }
+    return NULL;
+}
+
+#define MADE_TASK "work " APP ":2@1<worker " LIB "/multiprocessing/pool.py:125<main " APP ":6@4"
+#define MADE_GET                                                                                             \
+    "get " LIB "/multiprocessing/queues.py:103<worker " LIB "/multiprocessing/pool.py:114<main " APP ":6@4"
+#define MADE_WAIT                                                                                            \
+    "Condition.wait " LIB "/threading.py:355<ApplyResult.get " LIB "/multiprocessing/pool.py:768<main " APP  \
+    ":7@4"
+#define STARTING "_find_and_load " LIB "/importlib/_bootstrap.py:488<load " LIB "/json/__init__.py:106"
+static const struct {
+    struct scene scene;
+    const char *text[10];
+    const char *code; /* NULL: none */
+    int line;
+} snippets[] = {
+    {{"tasks of a microsecond", "tiny-tasks", .wall = 4, .parents = {0, 1, 1},
+      .actors = {{.main = true,
+                  .spans = {{0, 4, AC_PYTHON, "submit " FUTURES ":800<main " APP ":20", .1, 0, .5},
+                            {0, 4, AC_LOCK, RESULT "main " APP ":21", .1, .5, .5}}},
+                 WORKER(1, 2000, {0, 4, AC_PYTHON, GET, .01, 0, .2}, {0, 4, AC_PYTHON, LOOP, .01, .2, .1},
+                        {0, 4, AC_IO, GET, .01, .3, .7}),
+                 WORKER(2, 2000, {0, 4, AC_PYTHON, TASK, .01, 0, .02}, {0, 4, AC_LOCK, GET, .01, .02, .98})}},
+     {NULL},
+     "results = list(executor.map(work, items, chunksize=max(1, len(items) // 16)))  # app.py:21",
+     21},
+    {{"tasks of which none was seen", "tiny-tasks", .wall = 4, .parents = {0, 1, 1},
+      .actors = {{.main = true,
+                  .spans = {{0, 4, AC_PYTHON, "submit " FUTURES ":800<main " APP ":6@1", .1, 0, .5},
+                            {0, 4, AC_LOCK, RESULT "main " APP ":4@1", .1, .5, .5}}},
+                 WORKER(1, 2000, {0, 4, AC_PYTHON, GET, .01, 0, .2}, {0, 4, AC_PYTHON, LOOP, .01, .2, .1},
+                        {0, 4, AC_IO, GET, .01, .3, .7}),
+                 WORKER(2, 2000, {0, 4, AC_LOCK, GET})}},
+     {"def main():", "    with Executor() as pool:",
+      "        jobs = [pool.submit(square, n) for n in range(9)]",
+      "        print(sum(job.result() for job in jobs))"},
+     "results = list(executor.map(square, items, chunksize=max(1, len(items) // 16)))  # app.py:4",
+     4},
+    {{"apply() in a loop", "serial-pool-use", .wall = 4, .parents = {0, 1, 1},
+      .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, MADE_WAIT}}},
+                 WORKER(1, 40, {0, 4, AC_PYTHON, MADE_TASK, .2, 0, .5}, {0, 4, AC_IO, MADE_GET, .2, .5, .5}),
+                 WORKER(2, 40, {0, 4, AC_LOCK, MADE_GET, .2, 0, .5},
+                        {0, 4, AC_PYTHON, MADE_TASK, .2, .5, .5})}},
+     {"def work(n):", "    return n", "", "def main():", "    for n in range(9):",
+      "        with Pool() as pool:", "            total += pool.apply(work, (n,))"},
+     "results = pool.map(work, items)  # in place of the loop, app.py:5",
+     5},
+    {{"result() in a loop", "serial-pool-use", .wall = 4, .parents = {0, 1, 1},
+      .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":7@4"}}},
+                 WORKER(1, 40, {0, 4, AC_PYTHON, TASK, .2, 0, .5}, {0, 4, AC_IO, GET, .2, .5, .5}),
+                 WORKER(2, 40, {0, 4, AC_LOCK, GET, .2, 0, .5}, {0, 4, AC_PYTHON, TASK, .2, .5, .5})}},
+     {"def work(n):", "    return n", "", "def main():", "    with Executor() as pool:",
+      "        for n in range(9):", "            total += pool.submit(work, n).result()"},
+     "jobs = [executor.submit(work, item) for item in items]  # in place of the loop, app.py:6\n"
+     "results = [job.result() for job in jobs]",
+     6},
+    {{"a pool in each turn", "start-up", .wall = 4, .parents = {0, 1, 1, 1, 1}, .starts = {0, 0, 1, 2, 3},
+      .ends = {0, 1, 2, 3},
+      .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, MADE_WAIT}}},
+                 WORKER(1, 4, {0, 1, AC_PYTHON, STARTING}),
+                 WORKER(2, 4, {1, 2, AC_PYTHON, STARTING}),
+                 WORKER(3, 4, {2, 3, AC_PYTHON, STARTING}),
+                 WORKER(4, 4, {3, 4, AC_PYTHON, STARTING})}},
+     {"def work(n):", "    return n", "", "def main():", "    for n in range(9):",
+      "        with Pool(2) as pool:", "            pool.map(work, range(n))"},
+     "with Pool(2) as pool:  # once, around the loop, app.py:5\n    for n in range(9):",
+     5},
+    {{"one await after another", "serial-awaits", .wall = 4,
+      .actors = {{.main = true,
+                  .sleeps = 120,
+                  .watched = 2,
+                  .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                            {0, 4, AC_PYTHON, "main " APP ":3@1" HANDLE, .05, .95, .05}}}}},
+     {"async def main():", "    for url in urls:", "        page = await client.get(url)"},
+     "results = await asyncio.gather(*(client.get(item) for item in items))  # in place of the loop, "
+     "app.py:2",
+     2},
+    {{"one await after another, without a loop", "serial-awaits", .wall = 4,
+      .actors = {{.main = true,
+                  .sleeps = 120,
+                  .watched = 2,
+                  .spans = {{0, 4, AC_IO, SELECT, .05, 0, .95},
+                            {0, 4, AC_PYTHON, "main " APP ":2@1" HANDLE, .05, .95, .05}}}}},
+     {"async def main():", "    page = await client.get(url)"},
+     NULL,
+     0},
+    {{"a function that sleeps", "blocked-event-loop", .wall = 4,
+      .actors = {{.main = true,
+                  .spans = {{0, 4, AC_SLEEP, "ask " APP ":2@1<handle " APP ":5@4" HANDLE, .1, 0, .9}}}}},
+     {"def ask(n):", "    time.sleep(n)", "", "async def handle(n):", "    return ask(n) + 1"},
+     "await asyncio.to_thread(ask, ...)  # in place of ask(...), app.py:5",
+     5},
+    {{"a coroutine that sleeps", "blocked-event-loop", .wall = 4,
+      .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "handle " APP ":3@1" HANDLE, .1, 0, .9}}}}},
+     {"@app.get('/')", "async def handle(n):", "    time.sleep(n)"},
+     "await asyncio.to_thread(time.sleep, ...)  # in place of time.sleep(...), app.py:3",
+     3},
+    {{"a coroutine that sleeps in one of two calls", "blocked-event-loop", .wall = 4,
+      .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "handle " APP ":3@1" HANDLE, .1, 0, .9}}}}},
+     {"@app.get('/')", "async def handle(n):", "    json.loads(client.get(n))"},
+     NULL,
+     3},
+    {{"a callback that computes", "blocked-event-loop", .wall = 4,
+      .actors = {{.main = true,
+                  .spans = {{0, 4, AC_PYTHON, "render " APP ":2@1<request " APP ":5@4" HANDLE, .2, 0, .9},
+                            {0, 4, AC_IO, SELECT, .2, .9, .1}}}}},
+     {"def render(n):", "    return n", "", "async def request(n):", "    return render(n)"},
+     "executor = ProcessPoolExecutor()  # once\n"
+     "await asyncio.get_running_loop().run_in_executor(executor, render, ...)  # in place of render(...), "
+     "app.py:5",
+     5},
+};
+
+static void the_code_is_the_users(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(snippets); i++) {
+        struct ac_profile *p = profile_of(&snippets[i].scene);
+        struct ac_diagnosis *d;
+        text_of_app = snippets[i].text;
+        assert_int_equal(ac_diagnose(p, line_of_app, NULL, &d), 0);
+        print_message("%s\n", snippets[i].scene.name);
+        assert_string_equal(d->main.id, snippets[i].scene.verdict);
+        if (snippets[i].code) {
+            assert_non_null(d->main.fix_code);
+            assert_string_equal(d->main.fix_code, snippets[i].code);
+            assert_int_equal(d->main.fix_place.line, snippets[i].line);
+        } else {
+            assert_null(d->main.fix_code);
+        }
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+}
+
 /* --- phases */
 
 #define WORKING(from, to, state)                                                                             \
@@ -615,6 +763,7 @@ int main(void) {
         cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(what_cpus_did_is_kept),     cmocka_unit_test(the_phase_that_speaks_is_kept),
+        cmocka_unit_test(the_code_is_the_users),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
