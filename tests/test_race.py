@@ -67,6 +67,24 @@ def cannot(item):
     if item:
         raise TypeError("cannot pickle the fish")
 
+def marks(item):
+    raise ValueError("a\\\\|b <img> `c` **d** &lt; __e__ [f]")
+
+def noted(item):
+    with open("noted", "a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(repr(item) + "\\n")
+    return item
+
+def breaks_in_a_thread(item):
+    if threading.current_thread() is not threading.main_thread():
+        os.kill(os.getpid(), 9)
+    return item
+
+def hangs_in_a_thread(item):
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(600)
+    return item
+
 class Sticky:
     def __reduce__(self):
         return int, ("no number",)
@@ -234,8 +252,48 @@ def test_text_and_files(race: Race) -> None:
     page = (race.directory / "r.html").read_text()
     assert "ProcessPoolExecutor" in page
     assert "square over 2 items" in page
-    table = (race.directory / "r.md").read_text()
-    assert table == race("app.py:square", "-n", "2", "--markdown").stdout or table.count("|") > 20
+
+
+def rows_of(markdown: str) -> list[list[str]]:
+    """The cells of a table as GitHub reads them: a bar ends one, and a character after a backslash is itself."""
+    rows = []
+    for line in markdown.splitlines():
+        if line.startswith("|"):
+            cells = re.findall(r"((?:\\.|[^|\\])*)\|", line)[1:]
+            rows.append([re.sub(r"\\([^0-9A-Za-z])", r"\1", cell.strip()) for cell in cells])
+    return rows
+
+
+def seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} s"
+
+
+@pytest.mark.parametrize("function", ["square", "marks"])
+def test_markdown(race: Race, function: str) -> None:
+    """The table has the figures of the JSON, and no message can break it or be taken for markup."""
+    done = race(f"app.py:{function}", "-n", "2", "--runs", "2", "--markdown", "-o", "r.md", "-o", "r.json")
+    text = (race.directory / "r.md").read_text()
+    assert done.stdout == text
+    assert f"app.py:{function} over 2 items" in text
+    names, rule, *rows = rows_of(text)
+    assert len(rule) == len(names)
+    raced = ran(json.loads((race.directory / "r.json").read_text()))
+    for row, one in zip(rows, raced, strict=True):
+        cell = dict(zip(names, row, strict=True))
+        assert cell[""] == one["name"]
+        assert cell["why"] == (one["error"] or one["reason"])
+        assert cell["CPU"] == seconds(one["cpu_s"])
+        assert cell["start-up"] == seconds(one["start_up_s"])
+        assert cell["pickling"] == seconds(one["pickling_s"])
+        if one["error"]:
+            assert "a\\|b <img> `c` **d** &lt; __e__ [f]" in cell["why"]
+            assert cell["wall"] == cell["speed-up"] == cell["cores"] == cell["peak memory"] == ""
+            continue
+        least, most = min(one["runs_s"]), max(one["runs_s"])
+        assert cell["wall"] == f"{one['wall_s']:.2f} s ({least:.2f}-{most:.2f})"
+        assert cell["speed-up"] == f"{one['speedup']:.2f}x"
+        assert cell["cores"] == f"{one['cores_used']:.1f}"
+        assert cell["peak memory"] == f"{one['peak_bytes'] / 1e6:.0f} MB"
 
 
 def test_paths_are_short(race: Race) -> None:
@@ -262,8 +320,18 @@ def test_paths_are_short(race: Race) -> None:
 
 
 def test_items(race: Race) -> None:
-    assert race.json("app:line", "--items", "VALUES")["items"] == 2
-    assert race.json("app.py:line", "--stdin", input="a\nb\nc\n")["items"] == 3
+    """The function is called with the very items: those of the sequential run, which is the first, in their order."""
+    for args, stdin, items in (
+        (["app:noted", "--items", "VALUES + [3.5]"], None, ["x", "y", 3.5]),
+        (["app.py:noted", "--stdin"], "a\r\n b\x0cc \n\n\u00e9", ["a", " b\x0cc ", "", "\u00e9"]),
+        (["app.py:noted", "-n", "3"], None, [0, 1, 2]),
+    ):
+        (race.directory / "noted").unlink(missing_ok=True)
+        found = race.json(*args, input=stdin)
+        assert found["items"] == len(items)
+        told = (race.directory / "noted").read_text(encoding="utf-8").splitlines()
+        assert told[: len(items)] == [repr(one) for one in items]
+        assert sorted(told) == sorted([repr(one) for one in items] * len(ran(found)))
 
 
 def test_prints_and_reads_nothing_of_ours(race: Race) -> None:
@@ -383,6 +451,23 @@ def test_never_ends(race: Race) -> None:
     found = race.json("app.py:hangs", "-n", "2", "--timeout", "1", code=1)
     assert all("did not end within 1 s" in one["error"] for one in ran(found))
     assert tree_of(str(race.directory)) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "more", "message"),
+    [
+        ("breaks_in_a_thread", [], "the process was killed by signal 9 (Killed)"),
+        ("hangs_in_a_thread", ["--timeout", "15"], "did not end within 15 s and was killed"),
+    ],
+)
+def test_the_others_still_run(race: Race, function: str, more: list[str], message: str) -> None:
+    """What kills or stops one contender leaves the others their race."""
+    found = race.json(f"app.py:{function}", "-n", "2", *more)
+    assert found["ThreadPoolExecutor"]["error"].startswith(message)
+    assert found["winner"] not in (None, "ThreadPoolExecutor")
+    for one in ran(found):
+        if one["name"] not in ("ThreadPoolExecutor", "InterpreterPoolExecutor"):
+            assert one["agrees"] is True, one
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

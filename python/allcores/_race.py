@@ -252,9 +252,9 @@ def load(spec: dict[str, Any]) -> tuple[Function, list[Any]]:
 def load_items(spec: dict[str, Any], module: Any) -> list[Any]:
     """range(n), an expression's values, or lines."""
     if "lines_fd" in spec:
-        with open(spec["lines_fd"], "rb", closefd=False) as lines:
+        with open(spec["lines_fd"], encoding="utf-8", errors="surrogateescape", closefd=False) as lines:
             lines.seek(0)
-            return lines.read().decode("utf-8", "surrogateescape").splitlines()
+            return [line.rstrip("\n") for line in lines]
     if "items" not in spec:
         return list(range(spec["n"]))
     from itertools import islice

@@ -81,8 +81,9 @@ static void put_left_out(const struct ac_race *race, struct ac_buf *buf) {
 /* --- strips */
 
 struct strips {
-    int lanes, cells;
-    int cpus[1024]; /* lane of each CPU; -1: not seen */
+    int seen, lanes, cells; /* CPUs that ran something */
+    int cpus[1024];         /* lane of each CPU; -1: not seen */
+    int shared[MAX_LANES];  /* CPUs of each lane */
     double axis_ns;
     double use[MAX_LANES][200][2]; /* ns computing, ns overhead */
 };
@@ -108,7 +109,11 @@ static void find_lanes(const struct ac_race *race, struct strips *s) {
     s->lanes = ac_min(seen, MAX_LANES);
     for (size_t cpu = 0, at = 0; cpu < AC_COUNT(s->cpus); cpu++) { /* more CPUs than lanes share them */
         s->cpus[cpu] = s->cpus[cpu] ? (int)(at++ * (size_t)s->lanes / (size_t)seen) : -1;
+        if (s->cpus[cpu] >= 0) {
+            s->shared[s->cpus[cpu]]++;
+        }
     }
+    s->seen = seen;
 }
 
 static void add_segment(struct strips *s, const struct ac_profile *p, const struct ac_segment *segment) {
@@ -141,6 +146,22 @@ static const char *glyph(const double use[2], double room, bool unicode) {
     return unicode ? levels[level] : level > 5 ? "#" : level > 2 ? "=" : "-";
 }
 
+/* What a line of the strips stands for. */
+static void put_scale(const struct strips *s, const struct ac_text_style *style, struct ac_buf *buf) {
+    int least = s->lanes ? s->seen / s->lanes : 1;
+    bool uneven = s->lanes && s->seen % s->lanes;
+    if (s->seen <= MAX_LANES) {
+        ac_buf_str(buf, "\n  Each core");
+    } else if (uneven) {
+        ac_buf_printf(buf, "\n  Each line %d or %d cores,", least, least + 1);
+    } else {
+        ac_buf_printf(buf, "\n  Each line %d cores,", least);
+    }
+    ac_buf_printf(buf, " from 0 to %.2f s: %s computing, %s starting and pickling, %s idle\n",
+                  s->axis_ns / 1e9, style->unicode ? "█" : "#", style->unicode ? "▒" : "+",
+                  style->unicode ? "·" : ".");
+}
+
 static void put_strips(const struct ac_race *race, const struct ac_text_style *style, struct ac_buf *buf) {
     struct strips *s = ac_calloc(1, sizeof(*s));
     if (!s) {
@@ -149,9 +170,7 @@ static void put_strips(const struct ac_race *race, const struct ac_text_style *s
     }
     s->cells = ac_max(10, ac_min(style->width - NAME - 8, 100));
     find_lanes(race, s);
-    ac_buf_printf(buf, "\n  Each core from 0 to %.2f s: %s computing, %s starting and pickling, %s idle\n",
-                  s->axis_ns / 1e9, style->unicode ? "█" : "#", style->unicode ? "▒" : "+",
-                  style->unicode ? "·" : ".");
+    put_scale(s, style, buf);
     for (size_t i = 0; i < race->count; i++) {
         const struct ac_race_contender *c = &race->contenders[i];
         memset(s->use, 0, sizeof(s->use));
@@ -163,7 +182,7 @@ static void put_strips(const struct ac_race *race, const struct ac_text_style *s
         for (int lane = 0; lane < s->lanes && c->profile && !c->error; lane++) {
             ac_buf_printf(buf, "  %-*s", NAME, lane ? "" : c->name);
             for (int cell = 0; cell < ac_min(cells, s->cells); cell++) {
-                ac_buf_str(buf, glyph(s->use[lane][cell], cell_ns, style->unicode));
+                ac_buf_str(buf, glyph(s->use[lane][cell], cell_ns * s->shared[lane], style->unicode));
             }
             ac_buf_str(buf, "\n");
         }
@@ -171,12 +190,12 @@ static void put_strips(const struct ac_race *race, const struct ac_text_style *s
     ac_free(s);
 }
 
-/* A cell of a Markdown table: a bar would end it. */
+/* A cell of a Markdown table: a bar would end it, and nothing in it is markup. */
 static void put_cell(struct ac_buf *buf, const char *text) {
     struct ac_buf safe = {0};
     put_safe(&safe, text);
     for (const char *at = ac_buf_text(&safe); *at; at++) {
-        ac_buf_printf(buf, strchr("|<`*_[", *at) ? "\\%c" : "%c", *at);
+        ac_buf_printf(buf, strchr("\\|<`*_[&~", *at) ? "\\%c" : "%c", *at);
     }
     buf->err = buf->err ? buf->err : safe.err;
     ac_buf_free(&safe);
@@ -214,10 +233,32 @@ int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *
     return buf->err;
 }
 
+static void put_seconds(struct ac_buf *buf, double seconds) {
+    if (seconds >= 0) {
+        ac_buf_printf(buf, "%.2f s", seconds);
+    }
+    ac_buf_str(buf, " | ");
+}
+
+static void put_markdown_figures(const struct ac_race_contender *c, struct ac_buf *buf) {
+    put_wall(c, buf);
+    ac_buf_str(buf, " | ");
+    if (c->speedup > 0) {
+        ac_buf_printf(buf, "%.2fx", c->speedup);
+    }
+    ac_buf_str(buf, " | ");
+    put_seconds(buf, c->median.cpu_s);
+    ac_buf_printf(buf, "%.1f | ", c->median.cores_used);
+    put_seconds(buf, c->median.start_up_s);
+    put_seconds(buf, c->median.pickling_s);
+    ac_buf_printf(buf, "%.0f MB | ", (double)ac_max(c->median.peak_bytes, 0) / 1e6);
+}
+
 int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
     put_cell(buf, race->work);
     ac_buf_printf(buf, ", %s, %.4g usable CPUs\n\n", race->python, race->usable);
-    ac_buf_str(buf, "| | wall | speed-up | cores | peak memory | why |\n|---|---:|---:|---:|---:|---|\n");
+    ac_buf_str(buf, "| | wall | speed-up | CPU | cores | start-up | pickling | peak memory | why |\n"
+                    "|---|---:|---:|---:|---:|---:|---:|---:|---|\n");
     for (size_t i = 0; i < race->count; i++) {
         const struct ac_race_contender *c = &race->contenders[i];
         if (c->left_out) {
@@ -225,12 +266,10 @@ int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
         }
         ac_buf_printf(buf, "| %s | ", c->name);
         if (c->error) {
-            ac_buf_str(buf, "| | | | ");
+            ac_buf_str(buf, "| | | | | | | ");
             put_cell(buf, c->error);
         } else {
-            put_wall(c, buf);
-            ac_buf_printf(buf, " | %.2fx | %.1f | %.0f MB | ", c->speedup, c->median.cores_used,
-                          (double)ac_max(c->median.peak_bytes, 0) / 1e6);
+            put_markdown_figures(c, buf);
             put_cell(buf, c->reason);
             ac_buf_str(buf, c->differs ? "; results differ" : "");
         }

@@ -1,0 +1,69 @@
+/* What a race's reports show of runs that are made up: many CPUs in few lines, several runs in one figure. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "report/report.h"
+#include "verdict/race.h"
+
+/* One contender, on `busy` of `cpus` CPUs for 2 s, on all of them in the first 100 ms. */
+static struct ac_profile *profile_of(int cpus, int busy) {
+    struct ac_profile *p = NULL;
+    assert_int_equal(ac_profile_new(&p), 0);
+    p->wall_ns = 2 * AC_NS_PER_S;
+    p->cpus.usable = cpus;
+    for (int cpu = 0; cpu < cpus; cpu++) {
+        struct ac_segment one = {
+            .to_ns = cpu < busy ? p->wall_ns : AC_NS_PER_S / 10, .state = AC_NATIVE, .cpu = (int16_t)cpu};
+        assert_int_equal(ac_profile_segment(p, &one), 0);
+    }
+    return p;
+}
+
+static void check_strips(int cpus, int busy, const char *const *expected) {
+    struct ac_profile *profile = profile_of(cpus, busy);
+    struct ac_race_run figures = {.wall_s = 2};
+    char word[] = "x";
+    struct ac_race_contender contender = {
+        .name = "sequential", .reason = word, .runs = &figures, .run_count = 1, .profile = profile};
+    struct ac_race race = {
+        .work = word, .python = word, .usable = cpus, .contenders = &contender, .count = 1};
+    const struct ac_text_style style = {.width = 60, .unicode = true};
+    struct ac_buf buf = {0};
+    contender.median = figures;
+    assert_int_equal(ac_report_race_text(&race, &style, &buf), 0);
+    const char *at = ac_buf_text(&buf);
+    for (; *expected; expected++) {
+        const char *found = strstr(at, *expected);
+        if (!found) {
+            fail_msg("\"%s\" is not in: %s", *expected, at);
+        }
+        at = found + strlen(*expected);
+    }
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
+/* Each line is as high as the share of its CPUs that computed. */
+static void test_strips(void **state) {
+    (void)state;
+    check_strips(2, 1,
+                 (const char *const[]){"Each core from 0 to 2.00 s", "██████████████████████\n",
+                                       "█▁····················\n", NULL});
+    check_strips(16, 3,
+                 (const char *const[]){"Each line 2 cores, from 0 to 2.00 s", "██████████████████████\n",
+                                       "█▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄\n", "█▁····················\n", NULL});
+    check_strips(12, 12,
+                 (const char *const[]){"Each line 1 or 2 cores,", "██████████████████████\n",
+                                       "██████████████████████\n", NULL});
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
