@@ -11,11 +11,12 @@
 #include "report/html.h"
 #include "verdict/evidence.h"
 
-#define COARSE     8  /* cells of a width at which every range is judged */
-#define FINE       64 /* cells of the finest width */
-#define SHORTEST_S 0.3
-#define MAX_VISITS 10000000 /* segments looked at, for all ranges: about a second */
-#define MAX_BYTES  60000
+#define COARSE         8  /* cells of a width at which every range is judged */
+#define FINE           64 /* cells of the finest width */
+#define SHORTEST_S     0.3
+#define MAX_VISITS     10000000 /* segments looked at, for all ranges: about a second */
+#define MAX_BYTES      60000    /* of a run's */
+#define MAX_PAGE_BYTES 600000   /* of all runs' */
 
 struct judged {
     struct ac_page *page;
@@ -26,7 +27,8 @@ struct judged {
 
 static bool is_full(const struct judged *j) {
     size_t bytes = j->said.len + j->ranges.len;
-    return j->visits > MAX_VISITS / (int64_t)j->page->count || bytes > MAX_BYTES / j->page->count;
+    return j->visits > MAX_VISITS / (int64_t)j->page->count ||
+           bytes > ac_min((size_t)MAX_BYTES, MAX_PAGE_BYTES / j->page->count);
 }
 
 static void put_said(struct judged *j, const struct ac_verdict *v, double used) {

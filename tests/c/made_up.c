@@ -81,8 +81,13 @@ int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profi
 int made_up_page(const struct ac_profile *profile, struct ac_buf *buf) {
     struct ac_diagnosis *diagnosis = NULL;
     struct ac_html_options options = {0};
+    char code[] = "with ProcessPoolExecutor() as pool:\n    done = list(pool.map(f, items))";
     int err = ac_diagnose(profile, NULL, NULL, &diagnosis);
-    err = err ? err : ac_report_html(profile, diagnosis, &options, buf);
+    if (!err) {
+        struct ac_diagnosis with_code = *diagnosis;
+        with_code.main.fix_code = code;
+        err = ac_report_html(profile, &with_code, &options, buf);
+    }
     ac_diagnosis_free(diagnosis);
     return err;
 }

@@ -81,6 +81,29 @@ static void test_ranges_are_judged_alike(void **state) {
     ac_profile_free(profile);
 }
 
+/* Ranges of each of eight runs on a page are judged as finely as those of one alone. */
+static void test_ranges_of_many_runs(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf one = {0}, race = {0};
+    assert_int_equal(made_up_profile(8, 8, &profile), 0);
+    assert_int_equal(made_up_page(profile, &one), 0);
+    assert_int_equal(made_up_race(profile, 8, &race), 0);
+    const char *judged = strstr(ac_buf_text(&one), "\"judged\":[");
+    assert_non_null(judged);
+    size_t len = strcspn(judged, "]");
+    const char *at = ac_buf_text(&race);
+    for (int i = 0; i < 8; i++) {
+        at = strstr(at, "\"judged\":[");
+        assert_non_null(at);
+        assert_memory_equal(at, judged, len + 1);
+        at++;
+    }
+    ac_buf_free(&one);
+    ac_buf_free(&race);
+    ac_profile_free(profile);
+}
+
 static void test_long(void **state) {
     (void)state;
     assert_true(page_size(1000, 600) < 5 << 20);
@@ -92,6 +115,7 @@ int main(void) {
         cmocka_unit_test(test_a_minute),
         cmocka_unit_test(test_long_runs_show_the_rare),
         cmocka_unit_test(test_ranges_are_judged_alike),
+        cmocka_unit_test(test_ranges_of_many_runs),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
