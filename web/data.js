@@ -5,7 +5,7 @@
 /** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
 /** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
  *   cpus: number, gils: Set<number>, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
- *   computed: Float64Array, busy: Busy}} Contender */
+ *   computed: Float64Array, worked: Float64Array, busy: Busy}} Contender `worked`: computed, but for starting and pickling */
 /** @typedef {{ends: number[], cpus: Map<number, number[]>}} Busy how busy CPUs were, in percent, up to each of `ends` (ms) */
 
 export const STATES = ["Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes",
@@ -49,14 +49,14 @@ function decodeLane(flat, step) {
 
 const BINS = 2000; // of the counters
 
-/** CPU-ms of all threads up to the start of each bin, so that a counter costs one look. @param {Thread[]} threads @param {number} wall */
-function computedBy(threads, wall) {
+/** CPU-ms of all threads up to the start of each bin, so that a counter costs one look. @param {Thread[]} threads @param {number} wall
+ * @param {(code: number) => boolean} counts */
+function computedBy(threads, wall, counts) {
   const sum = new Float64Array(BINS + 2);
   const width = wall / BINS || 1;
   for (const {lane} of threads) {
     for (let i = 0; i < lane.from.length; i++) {
-      const state = stateOf(lane.code[i]);
-      if (state !== PYTHON && state !== NATIVE) continue;
+      if (!counts(lane.code[i])) continue;
       for (let bin = Math.floor(lane.from[i] / width); bin < BINS && bin * width < lane.to[i]; bin++) {
         sum[bin + 1] += Math.min(lane.to[i], (bin + 1) * width) - Math.max(lane.from[i], bin * width);
       }
@@ -66,28 +66,32 @@ function computedBy(threads, wall) {
   return sum;
 }
 
-/** CPU-ms used up to `ms`; at the end it is the kernel's total. @param {Contender} run @param {number} ms */
-export function cpuAt(run, ms) {
+/** CPU-ms used up to `ms`, or those of `sums`; at the end it is the kernel's total. @param {Contender} run @param {number} ms */
+export function cpuAt(run, ms, sums = run.computed) {
   const at = Math.max(0, Math.min(ms / (run.wall || 1), 1)) * BINS;
   const bin = Math.floor(at);
-  const told = run.computed[bin] + (run.computed[bin + 1] - run.computed[bin]) * (at - bin);
+  const told = sums[bin] + (sums[bin + 1] - sums[bin]) * (at - bin);
   return run.computed[BINS] > 0 ? told / run.computed[BINS] * run.cpu : 0;
 }
 
 /** How many times as fast as its base a run is up to `ms`; 0: not to be told. At its end that is the measured figure;
  * before it, the share of its CPU time that it has used against the time that its base took for such a share: told of
- * runs that compute, since waiting uses none. @param {Contender} run @param {number} ms */
+ * runs that compute, since waiting uses none. Of a run that nobody raced the base is one core that does the same work
+ * by itself, without what it costs to share it out. @param {Contender} run @param {number} ms */
 export function speedAt(run, ms) {
-  if (ms >= run.wall) return run.speedup;
-  return ms > 0 && run.cpu >= run.wall / 2 ? run.speedup * (cpuAt(run, ms) / run.cpu) / (ms / run.wall) : 0;
+  if (run.speedup > 0 && ms >= run.wall) return run.speedup;
+  if (ms <= 0 || run.cpu < run.wall / 2) return 0;
+  return run.base ? run.speedup * (cpuAt(run, ms) / run.cpu) / (ms / run.wall) : cpuAt(run, ms, run.worked) / ms;
 }
 
-/** @param {any} raw @param {string} base the run that its speed-up is told against @returns {Contender} */
+/** @param {any} raw @param {string} base the run that its speed-up is told against; "": none @returns {Contender} */
 export function decode(raw, base) {
   /** @type {Thread[]} */
   const threads = raw.threads.map((/** @type {any} */ one) => ({...one, lane: decodeLane(one.lane, raw.step_ms)}));
   return {
-    computed: computedBy(threads, raw.wall_ms), cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
+    computed: computedBy(threads, raw.wall_ms, (code) => [PYTHON, NATIVE].includes(stateOf(code))),
+    worked: computedBy(threads, raw.wall_ms, (code) => [PYTHON, NATIVE].includes(lookOf(code))),
+    cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
     speedup: raw.speedup, base, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
     threads, gils: new Set(raw.gils),
     busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares]))},

@@ -35,13 +35,15 @@ export function showStacks(section, run, shared, number) {
   });
   const flame = make("div", {class: "flame", role: "group", "aria-label": "Flame graph"});
   const twin = make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Top lines"});
-  let root = 0;
+  let drawn = "";
   const children = run.stacks.map(() => /** @type {number[]} */ ([]));
   run.stacks.forEach((one, i) => one.parent >= 0 && children[one.parent].push(i));
 
   const draw = () => {
     const state = Number(select.value);
+    const root = shared.roots[number] in children ? shared.roots[number] : 0;
     const {all} = weights(run, state);
+    drawn = `${shared.state} ${shared.roots[number]}`;
     flame.replaceChildren();
     let deepest = 0;
     const put = (/** @type {number} */ i, /** @type {number} */ left, /** @type {number} */ depth) => {
@@ -54,7 +56,11 @@ export function showStacks(section, run, shared, number) {
       box.style.width = `${share * 100}%`;
       box.style.top = `${depth * 22}px`;
       box.className = `d${depth % 3}`;
-      box.addEventListener("click", () => { root = i === root ? 0 : i; draw(); });
+      box.addEventListener("click", () => {
+        shared.roots[number] = i === root ? 0 : i;
+        shared.save();
+        draw();
+      });
       flame.append(box);
       for (const child of children[i].sort((a, b) => all[b] - all[a])) {
         put(child, left, depth + 1);
@@ -68,13 +74,13 @@ export function showStacks(section, run, shared, number) {
   select.value = `${shared.state}`;
   if (select.selectedIndex < 0) select.value = "-1";
   select.addEventListener("change", () => {
-    root = 0;
+    shared.roots[number] = 0;
     shared.state = Number(select.value);
     shared.save();
     draw();
   });
   shared.listeners.push((what) => {
-    if (what !== "rest" || Number(select.value) === shared.state) return;
+    if (what !== "rest" || drawn === `${shared.state} ${shared.roots[number]}`) return;
     select.value = `${shared.state}`;
     if (select.selectedIndex < 0) select.value = "-1";
     draw();

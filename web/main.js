@@ -7,8 +7,9 @@ import {View} from "./view.js";
 
 const articles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".run")]);
 const data = JSON.parse(document.getElementById("data")?.textContent ?? "");
+const raced = data.contenders.some((/** @type {any} */ one) => one?.speedup > 0);
 /** @type {(import("./data.js").Contender | null)[]} */
-const runs = data.contenders.map((/** @type {any} */ one) => one && decode(one, data.contenders[0]?.name ?? ""));
+const runs = data.contenders.map((/** @type {any} */ one) => one && decode(one, raced ? data.contenders[0]?.name : ""));
 const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0), data.shown);
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 
@@ -22,6 +23,9 @@ const shows = runs.map((run, i) => {
     if (!show) {
       show = run.threads.length && run.wall > 0 ? showTime(section("time"), run, shared, i) : () => {};
       if (run.stacks.length > 1) showStacks(section("stacks"), run, shared, i);
+      for (const one of runs.length > 1 ? articles[i].querySelectorAll("[role=region]") : []) { // paper has all tabs' at once
+        one.setAttribute("aria-label", `${one.getAttribute("aria-label")}, ${run.name}`);
+      }
     }
     show();
   };

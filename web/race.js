@@ -1,7 +1,9 @@
 // race.js - all runs at once: a strip per core of each, a clock each, and the run played or scrubbed on one axis.
 import {cores, make} from "./data.js";
 import {Lanes, ROW, AXIS} from "./lanes.js";
-import {clock} from "./time.js";
+import {clock, coreTable} from "./time.js";
+
+const MOST = 16; // cores in a strip
 
 /** @param {HTMLElement} section @param {(import("./data.js").Contender | null)[]} runs @param {import("./view.js").View} shared */
 export function showRace(section, runs, shared) {
@@ -15,7 +17,9 @@ export function showRace(section, runs, shared) {
     const box = make("div", {class: "strip"}, canvas);
     section.append(make("p", {class: "racer"}, make("b", {}, run.name), " ", text), box);
     const lanes = new Lanes(canvas);
-    const rows = cores(run).slice(0, 16).map(({label, lane}) => ({label, lane, core: true}));
+    const all = cores(run);
+    const rows = all.slice(0, MOST).map(({label, lane}) => ({label, lane, core: true}));
+    if (all.length > MOST) section.append(make("p", {class: "hint"}, `The first ${MOST} of ${all.length} CPUs; the table has all.`));
     draws.push(() => {
       const {cursor, mask, from, to} = shared.shown;
       text.textContent = clock(run, cursor < 0 ? run.wall : cursor) + (cursor < 0 || cursor >= run.wall ? " · done" : "");
@@ -28,6 +32,7 @@ export function showRace(section, runs, shared) {
   if (runs.some((one) => one && one.speedup > 0)) {
     section.append(make("p", {class: "hint"}, `How many times as fast as ${runs[0]?.name} a run is, is measured at its end; until then it follows from the share of its CPU time that it has used.`));
   }
+  section.append(coreTable(runs.flatMap((run) => run ? [/** @type {[string, import("./data.js").Contender]} */ ([run.name, run])] : [])));
   let asked = 0;
   const draw = () => { asked = 0; for (const one of draws) one(); };
   const redraw = () => { asked = asked || requestAnimationFrame(draw); };

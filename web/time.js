@@ -1,5 +1,5 @@
 // time.js - a run's time line: lanes, counters, the range that was taken, and how mouse, touch and keys move the view.
-import {LOOK_NAMES, STATES, PYTHON, NATIVE, OTHERS, cores, cpuAt, firstAfter, holders, lookOf, make, seconds, speedAt, stateOf, sums,
+import {LOOK_NAMES, STATES, PYTHON, NATIVE, STARTING, PICKLING, OTHERS, cores, cpuAt, firstAfter, holders, lookOf, make, seconds, speedAt, stateOf, sums,
   verdictOf} from "./data.js";
 import {AXIS, Lanes, ROW, tile} from "./lanes.js";
 
@@ -34,7 +34,9 @@ function tellRange(into, run, threads, brush) {
     into.append(make("p", {class: "said"}, verdict.sentence, " ", make("span", {class: "tag"}, `${verdict.id}, ${verdict.confidence}`)),
       make("p", {}, verdict.evidence), make("p", {class: "hint"}, `Judged: ${seconds(verdict.from)} to ${seconds(verdict.to)}.`));
   } else {
-    into.append(make("p", {class: "said"}, "No verdict: this range is too short to be judged by itself."));
+    const least = Math.min(...run.verdicts.map((_, i) => run.judged[2 * i + 1] - run.judged[2 * i]));
+    into.append(make("p", {class: "said"}, run.verdicts.length === 0 ? "No verdict: of this run no part was judged by itself."
+      : `No verdict: no part of the run near to this one was judged by itself; the shortest that was took ${seconds(least)}.`));
   }
   into.append(make("table", {}, make("caption", {}, `${used.toFixed(2)} of ${run.usable} cores used`),
     make("thead", {}, make("tr", {}, ...["State", "Thread-time", "%"].map((name) => make("th", {scope: "col"}, name)))),
@@ -49,14 +51,34 @@ export function clock(run, at) {
   const cores = (wall > 0 ? cpu / wall : 0).toFixed(2);
   const speed = speedAt(run, wall);
   return `${seconds(wall)} wall · ${seconds(cpu)} CPU · ${cores} of ${run.usable} cores used so far` +
-    (speed > 0 ? ` · ${speed.toFixed(2)}× as fast as ${run.base}` : "");
+    (speed > 0 ? ` · ${speed.toFixed(2)}× as fast as ${run.base || "one core"}` : "");
+}
+
+/** The twin of core lanes: seconds of each core by what it did. @param {[string, Contender][]} runs by name; one alone needs none */
+export function coreTable(runs) {
+  const kinds = [PYTHON, NATIVE, STARTING, PICKLING, OTHERS];
+  const cell = (/** @type {number} */ ms) => make("td", {class: "n"}, (ms / 1000).toFixed(2));
+  const rows = runs.flatMap(([name, run]) => cores(run).map(({label, lane}) => {
+    const spent = kinds.map(() => 0);
+    for (let i = 0; i < lane.from.length; i++) {
+      spent[kinds.indexOf(lane.code[i] < 0 ? OTHERS : lookOf(lane.code[i]))] += lane.to[i] - lane.from[i];
+    }
+    const idle = Math.max(0, run.wall - spent.reduce((a, b) => a + b, 0));
+    return make("tr", {}, runs.length > 1 ? make("td", {}, name) : "", make("th", {scope: "row"}, label), ...[...spent, idle].map(cell));
+  }));
+  const columns = ["Core", ...kinds.map((look) => LOOK_NAMES[look]), "Idle"];
+  return make("details", {}, make("summary", {}, "The cores as a table"),
+    make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": runs.length > 1 ? "Cores of all runs" : "Cores"},
+      make("table", {class: "core-table"}, make("caption", {}, "Seconds of each core"),
+        make("thead", {}, make("tr", {}, runs.length > 1 ? make("th", {scope: "col"}, "Run") : "",
+          ...columns.map((name, i) => make("th", {scope: "col", class: i ? "n" : ""}, name)))), make("tbody", {}, ...rows))));
 }
 
 /** @param {HTMLElement} section @param {Contender} run @param {import("./view.js").View} shared @returns {() => void} to be called when it comes into sight */
 export function showTime(section, run, shared, /** @type {number} */ number) {
   const view = shared.shown;
   const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {tabindex: "0", role: "img",
-    "aria-label": "What each core and thread did over time; arrow keys move the cursor, + and - zoom; the table below has the figures"}));
+    "aria-label": "What each core and thread did over time; arrow keys move the cursor, + and - zoom; the tables below have the figures"}));
   const box = make("div", {class: "lanes"}, canvas);
   const filter = /** @type {HTMLInputElement} */ (make("input", {id: `filter-${number}`, class: "filter", type: "search", placeholder: "name, process or thread id"}));
   const whole = make("button", {type: "button", class: "whole"}, "Whole run");
@@ -72,9 +94,10 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
     make("p", {class: "tools"}, make("label", {for: `filter-${number}`}, "Threads "), filter, mode, whole),
     counters, box, legend,
     make("p", {class: "hint"}, "Wheel, pinch or + and − zoom; drag or A and D move; drag on the scale, Shift and drag or Shift and arrows take a range.",
+      run.base ? "" : " As fast as one core: the CPU time of the work itself, without starting and pickling, over the wall time.",
       run.coarse ? ` Down-sampled to steps of ${seconds(run.step)}: over time each state keeps its share, to a step a thread.` : "",
       coreRows.some(({lane}) => lane.code.includes(-1)) && run.busy.ends.length ? ` Another program: where the kernel counted that most of what ours left of a core was used, in steps of ${seconds(run.wall / run.busy.ends.length)}.` : ""),
-    range, live);
+    range, coreTable([["", run]]), live);
   section.hidden = false;
 
   const lanes = new Lanes(canvas);
@@ -82,7 +105,6 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
   let shown = run.threads;
   /** @type {Row[]} */
   let rows = [];
-  let scroll = 0;
   let asked = 0;
   let taking = false;
 
@@ -90,15 +112,20 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
     asked = 0;
     const style = getComputedStyle(document.documentElement);
     const color = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
-    lanes.draw(rows, view, scroll, {ink: color("--ink"), faint: color("--faint"), paper: color("--paper")});
+    lanes.draw(rows, view, shared.scrolls[number], {ink: color("--ink"), faint: color("--faint"), paper: color("--paper")});
   };
   const redraw = () => { asked = asked || requestAnimationFrame(draw); };
   const layout = () => {
     const height = Math.min(AXIS + rows.length * ROW + 4, 560);
     if (box.clientWidth === 0) return; // a tab out of sight
     lanes.resize(box.clientWidth, height);
-    scroll = Math.max(0, Math.min(scroll, AXIS + rows.length * ROW + 4 - height));
+    shared.scrolls[number] = Math.max(0, Math.min(shared.scrolls[number] ?? 0, AXIS + rows.length * ROW + 4 - height));
     draw();
+  };
+  const scroll = (/** @type {number} */ by) => {
+    shared.scrolls[number] += Math.round(by);
+    layout();
+    shared.save();
   };
   const select = () => {
     const word = shared.filter.toLowerCase();
@@ -130,8 +157,7 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     if (event.shiftKey) {
-      scroll += event.deltaY || event.deltaX;
-      layout();
+      scroll(event.deltaY || event.deltaX);
     } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       const by = event.deltaX / lanes.width * (view.to - view.from);
       look(view.from + by, view.to + by);
@@ -192,8 +218,7 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
       if (to < view.from || to > view.to) look(to - 25 * step, to + 25 * step);
       live.textContent = counters.textContent;
     } else if (key === "arrowup" || key === "arrowdown") {
-      scroll += key === "arrowup" ? -ROW : ROW;
-      layout();
+      scroll(key === "arrowup" ? -ROW : ROW);
     } else if (key === "+" || key === "=" || key === "w") zoom(0.7, view.cursor < 0 ? (view.from + view.to) / 2 : cursor);
     else if (key === "-" || key === "s") zoom(1 / 0.7, view.cursor < 0 ? (view.from + view.to) / 2 : cursor);
     else if (key === "a") look(view.from - 5 * step, view.to - 5 * step);

@@ -12,6 +12,10 @@ export class View {
     this.state = -1;
     this.tab = this.first = first;
     this.theme = "";
+    /** @type {number[]} a tab's frame that its flame graph is widened to; 0: all */
+    this.roots = [];
+    /** @type {number[]} how far a tab's lanes are scrolled */
+    this.scrolls = [];
     /** @type {((what: "axis" | "cursor" | "brush" | "rest") => void)[]} */
     this.listeners = [];
     this.saving = 0;
@@ -52,6 +56,8 @@ export class View {
       if (cursor >= 0) parts.push(`c=${cursor.toFixed(3)}`);
       if (this.filter) parts.push(`q=${encodeURIComponent(this.filter)}`);
       if (this.state >= 0) parts.push(`s=${this.state}`);
+      if (this.roots[this.tab]) parts.push(`f=${this.roots[this.tab]}`);
+      if (this.scrolls[this.tab]) parts.push(`y=${this.scrolls[this.tab]}`);
       if (this.tab !== this.first) parts.push(`tab=${this.tab}`);
       if (this.theme) parts.push(`theme=${this.theme}`);
       history.replaceState(null, "", `#${parts.join("&")}`);
@@ -69,6 +75,8 @@ export class View {
     this.filter = words.get("q") ?? "";
     this.state = number("s", -1);
     this.tab = number("tab", this.first);
+    this.roots[this.tab] = Math.max(0, Math.floor(number("f", 0)));
+    this.scrolls[this.tab] = Math.max(0, Math.floor(number("y", 0)));
     const theme = words.get("theme") ?? "";
     this.theme = theme === "dark" || theme === "light" ? theme : "";
     this.shown.brush = pair("r");
