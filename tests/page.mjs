@@ -26,23 +26,74 @@ const span = async (page) => {
   return [from, to];
 };
 
+/** What a picture shows: its size, its corner's shade, the share of its commonest colour and how many it has. */
+async function look(path) {
+  const page = await browser.newPage();
+  const stats = await page.evaluate(async (bytes) => {
+    const image = await createImageBitmap(new Blob([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))]));
+    const c = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    c.drawImage(image, 0, 0);
+    const words = new Uint32Array(c.getImageData(0, 0, image.width, image.height).data.buffer);
+    const count = new Map();
+    for (const word of words) count.set(word, (count.get(word) ?? 0) + 1);
+    return {width: image.width, height: image.height, corner: words[0] & 255, colours: count.size,
+      commonest: Math.max(...count.values()) / words.length};
+  }, require("node:fs").readFileSync(path, "base64"));
+  await page.close();
+  return stats;
+}
+/** Runs axe as the tester's own script; the page's policy lets none in, so it goes around it. */
+async function axe(page) {
+  const session = await page.context().newCDPSession(page);
+  const source = require("node:fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+  await session.send("Runtime.evaluate", {expression: source});
+  return page.evaluate(async () => (await axe.run()).violations.map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 120)}`));
+}
+
 for (const [name, options] of Object.entries({light: {colorScheme: "light"}, dark: {colorScheme: "dark"},
   narrow: {viewport: {width: 390, height: 800}}})) {
   const page = await open(options);
   await page.screenshot({path: `${shots}/${name}.png`, fullPage: true});
   seen[`${name}_overflow`] = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  // As the tester's own scripts; the page's policy lets none in, so the check goes around it.
-  const session = await page.context().newCDPSession(page);
-  const source = require("node:fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-  await session.send("Runtime.evaluate", {expression: source});
-  seen.axe[name] = await page.evaluate(async () => (await axe.run()).violations.map((one) =>
-    `${one.id}: ${one.nodes[0].html.slice(0, 120)}`));
+  seen.axe[name] = await axe(page);
   if (name === "light") {
     await page.emulateMedia({media: "print"});
+    await page.waitForFunction(() => document.documentElement.dataset.theme === "light");
     await page.screenshot({path: `${shots}/print.png`, fullPage: true});
+    seen.axe.print = await axe(page);
   }
   await page.close();
 }
+
+seen.shots = {};
+for (const name of ["light", "dark", "narrow", "print"]) seen.shots[name] = await look(`${shots}/${name}.png`);
+
+// With all that can be opened open: a range, the tables, another tab.
+const opened = await open({}, "#r=100,900&c=500&f=1");
+for (const one of await opened.locator("summary").all()) if (await one.isVisible()) await one.click();
+seen.axe.opened = await axe(opened);
+if (await opened.locator("[role=tab]").count()) {
+  await opened.locator("[role=tab]").nth(1).click();
+  seen.axe.tab = await axe(opened);
+}
+await opened.close();
+
+// What the policy stops, were something hostile to get in after all.
+const hostile = await browser.newPage();
+await hostile.goto(url);
+seen.stopped = await hostile.evaluate(async () => {
+  const stopped = new Set();
+  document.addEventListener("securitypolicyviolation", (event) => stopped.add(event.effectiveDirective));
+  window.ran = 0;
+  await fetch("https://example.invalid/").catch(() => {});
+  document.body.insertAdjacentHTML("beforeend", `<img src="https://example.invalid/x.png" onerror="window.ran = 1"><iframe src="https://example.invalid/"></iframe><b style="color: red">b</b>`);
+  const script = document.createElement("script");
+  script.textContent = "window.ran = 2";
+  document.body.append(script);
+  await new Promise((done) => setTimeout(done, 300));
+  return [...stopped, `ran ${window.ran}`].sort();
+});
+await hostile.close();
 
 const plain = await open({javaScriptEnabled: false});
 seen.without_script = await plain.locator("main").innerText();
@@ -73,6 +124,7 @@ await page.fill(".filter", "no such thread");
 seen.filter = await hash(page);
 seen.no_threads = (await canvas.boundingBox()).height;
 await page.fill(".filter", "");
+seen.all_threads = (await canvas.boundingBox()).height;
 await page.click(".whole");
 seen.whole = await span(page);
 await canvas.focus();
@@ -85,19 +137,26 @@ seen.live = await page.locator("[aria-live]").innerText();
 await page.keyboard.press("Shift+ArrowRight");
 seen.key_range = await page.locator(".range").innerText();
 if (await page.locator("select.state").count()) { // made-up runs have no stacks
+  seen.tops = {}; // the top lines by state
+  for (const value of await page.locator("select.state option").evaluateAll((all) => all.map((one) => one.value))) {
+    await page.selectOption("select.state", value);
+    seen.tops[value] = await page.locator(".stacks tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
+  }
   await page.selectOption("select.state", "0");
-  seen.top = await page.locator(".stacks table").innerText();
   seen.frames = await page.locator(".flame button").count();
   await page.locator(".flame button").nth(1).click();
   seen.widened = await page.locator(".flame button").nth(0).innerText();
+  seen.widened_hash = await hash(page);
+  const reopened = await open({}, seen.widened_hash);
+  seen.widened_again = await reopened.locator(".flame button").nth(0).innerText();
+  await reopened.close();
+  await page.locator(".flame button").nth(0).click();
+  seen.widened_back = await page.locator(".flame button").nth(0).innerText();
 }
-await page.click("#theme");
-seen.theme = await page.evaluate(() => document.documentElement.dataset.theme);
-const copy = page.locator(".copy:visible").first(); // of the shown tab, which need not have a fix
-if (await copy.count()) {
-  await copy.click();
-  await page.waitForTimeout(100);
-  seen.copied = await copy.innerText();
+seen.theme = []; // from light, two clicks
+for (let i = 0; i < 3; i++) {
+  seen.theme.push(await page.evaluate(() => [document.documentElement.dataset.theme ?? "", getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]));
+  await page.click("#theme");
 }
 // Without Shift: on the scale, or anywhere once the mode says so; with fingers.
 await page.click(".whole");
@@ -143,7 +202,18 @@ if (seen.tabs) {
   await page.locator("#scrub").evaluate((one) => { one.value = one.max; one.dispatchEvent(new Event("input")); });
   await page.waitForTimeout(100);
   seen.clocks = await page.locator(".clock").allInnerTexts();
+  // Midway between the first to finish and the last.
+  seen.midway = await page.locator("#scrub").evaluate((one) => {
+    const walls = JSON.parse(document.getElementById("data").textContent).contenders.flatMap((run) => run ? [run.wall_ms] : []);
+    one.value = (Math.min(...walls) + Math.max(...walls)) / 2;
+    one.dispatchEvent(new Event("input"));
+    return Number(one.value);
+  });
+  await page.waitForTimeout(100);
+  seen.clocks_midway = await page.locator(".clock").allInnerTexts();
 }
+seen.core_tables = await page.locator(".core-table").evaluateAll((tables) => tables.map((table) =>
+  [...table.rows].slice(1).map((row) => [...row.cells].map((cell) => cell.textContent))));
 const again = await open({}, "#t=100.000,300.000&r=120.000,200.000&c=150&s=0&theme=dark&q=2");
 seen.restored = await again.locator(".range").innerText();
 const state = again.locator("select.state").first();

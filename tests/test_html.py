@@ -38,11 +38,14 @@ def browse(path: Path) -> dict[str, Any]:
     return seen
 
 
-def data(path: Path) -> dict[str, Any]:
+def all_data(path: Path) -> list[dict[str, Any]]:
     block = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)
     assert block
-    contender: dict[str, Any] = json.loads(block[1])["contenders"][0]
-    return contender
+    return [one for one in json.loads(block[1])["contenders"] if one]
+
+
+def data(path: Path) -> dict[str, Any]:
+    return all_data(path)[0]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,24 @@ def seen(allcores: str, recording: Path) -> dict[str, Any]:
 def test_silent_offline_accessible(seen: dict[str, Any]) -> None:
     assert seen["messages"] == []
     assert seen["requests"] == []
-    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
-    assert seen["narrow_overflow"] <= 0
+    assert seen["axe"] == {name: [] for name in ["light", "dark", "narrow", "print", "opened"]}
+    assert max(seen[f"{name}_overflow"] for name in ("light", "dark", "narrow")) <= 0
+
+
+def test_pictures(seen: dict[str, Any]) -> None:
+    """Each is of a page that has something on it, as wide as the window, on the paper that it should be on."""
+    shots = seen["shots"]
+    assert [shots[name]["width"] for name in ("light", "dark", "narrow", "print")] == [1200, 1200, 390, 1200]
+    assert all(one["height"] > 1000 and one["colours"] > 100 for one in shots.values())
+    assert all(0.5 < one["commonest"] < 0.95 for one in shots.values())
+    assert [shots[name]["corner"] for name in ("light", "dark", "narrow", "print")] == [255, 20, 255, 255]
+
+
+def test_policy(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
+    """Were something hostile to get in, it could not run, look otherwise, or tell anybody."""
+    assert "default-src 'none'" in page(allcores, recording).read_text()
+    stopped = ["connect-src", "frame-src", "img-src", "script-src-attr", "script-src-elem", "style-src-attr"]
+    assert seen["stopped"] == sorted(["ran 0", *stopped])
 
 
 def test_stands_without_javascript(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
@@ -90,14 +109,53 @@ def test_interactions(seen: dict[str, Any]) -> None:
     assert right[0] > plus[0]
     assert "wall" in seen["live"]
     assert "cores used" in seen["key_range"]
-    assert "crunch" in seen["top"]
     assert seen["frames"] > 3
-    assert seen["widened"] != "everything"
-    assert seen["theme"] in ("dark", "light")
+    assert seen["widened_back"] == "everything" != seen["widened"]
+    assert "&f=" in seen["widened_hash"] and seen["widened_again"] == seen["widened"]
+    dark, light = ["rgb(20, 23, 27)", "rgb(232, 234, 237)"], ["rgb(255, 255, 255)", "rgb(23, 25, 28)"]
+    assert seen["theme"] == [["", *light], ["dark", *dark], ["light", *light]]
     assert seen["restored"].startswith("120.0 ms to 200.0 ms")
     state, theme, word, counters = seen["restored_all"]
     assert (state, theme, word) == ("0", "dark", "2")
     assert counters.startswith("150.0 ms wall")
+
+
+def seconds(ms: float) -> str:
+    return f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+
+def test_filter(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
+    """Without a thread the lanes are the cores'."""
+    run = data(page(allcores, recording))
+    assert seen["no_threads"] == 28 + 20 * run["cpus"]
+    assert seen["all_threads"] == 28 + 20 * (run["cpus"] + 1 + len(run["threads"]))
+
+
+def test_top_lines_by_state(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
+    """Those of a state are where its time went, and no other's."""
+    stacks = data(page(allcores, recording))["stacks"]
+    states = {one["s"][i] for one in stacks for i in range(0, len(one["s"]), 2)}
+    assert set(seen["tops"]) == {"-1", *map(str, states)} and {0, 1} <= states
+    for state, rows in seen["tops"].items():
+        lines: dict[str, float] = {}
+        for one in stacks:
+            own = zip(one["s"][::2], one["s"][1::2], strict=True)
+            spent = sum(ms for at, ms in own if state in ("-1", str(at)))
+            if one["f"] and spent:
+                name = "{}  {}:{}".format(*one["f"])
+                lines[name] = lines.get(name, 0) + spent
+        told = sorted(lines.values(), reverse=True)[:12]
+        assert [time for _, time in rows] == [seconds(ms) for ms in told]
+        assert all(seconds(lines[name]) == time for name, time in rows)
+    assert seen["tops"]["0"] != seen["tops"]["1"]
+
+
+def test_ranges_too_short(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
+    """Which ranges were judged is told where none is near."""
+    judged = data(page(allcores, recording))["judged"]
+    least = min(to - at for at, to in zip(judged[::2], judged[1::2], strict=True))
+    told = "No verdict: no part of the run near to this one was judged by itself; the shortest that was took "
+    assert f"{told}{seconds(least)}." in seen["restored"]
 
 
 def test_touch_play_and_scrub(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
@@ -144,12 +202,14 @@ def test_hostile_names_do_no_harm(allcores: str, tmp_path: Path) -> None:
         f"evil = compile('def f(end):\\n while time.monotonic() < end: pass\\n', {HOSTILE!r}, 'exec')\n"
         "space = {'time': time}\n"
         "exec(evil, space)\n"
+        f"code = space['f'].__code__.replace(co_name={HOSTILE!r}, co_qualname={HOSTILE!r})\n"
+        "space['f'].__code__ = code\n"
         f"threads = [threading.Thread(target=space['f'], args=(time.monotonic() + 1,), name={HOSTILE!r})"
         " for _ in range(3)]\n"
         "for one in threads: one.start()\n"
         "for one in threads: one.join()\n"
     )
-    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    here = [one for one in interpreters() if not one.root and one.version >= (3, 11)][-1]
     command = here.command([str(program), "--password=secret", HOSTILE])
     path = page(allcores, record(allcores, tmp_path, *command))
     text = path.read_text()
@@ -161,6 +221,9 @@ def test_hostile_names_do_no_harm(allcores: str, tmp_path: Path) -> None:
     seen = browse(path)
     assert seen["messages"] == []
     assert seen["requests"] == []
+    assert any(
+        "</script><img src=x onerror=alert(1)>" in name.split("  ")[0] for name, _ in seen["tops"]["0"]
+    )
     told = page(allcores, path.with_suffix(".allcores"), "--with-args", "--full-paths").read_text()
     assert "--password=secret" in told
     assert str(tmp_path) in told
@@ -174,8 +237,8 @@ def test_sizes(allcores: str, tmp_path: Path, recording: Path) -> None:
     assert path.stat().st_size < 400 * KB
 
 
-def several_runs(tmp_path: Path, *sizes: str) -> Path:
-    """The page of made-up runs: threads, seconds, runs."""
+def made_up(tmp_path: Path, *sizes: str) -> Path:
+    """The page of a made-up run, or with three sizes of several: threads, seconds, runs."""
     built = TESTS.parent / "build" / "c-plain"  # of `make check-c`, brought up to date
     if not (built / "build.ninja").exists():
         built = tmp_path / "c"
@@ -191,11 +254,11 @@ def several_runs(tmp_path: Path, *sizes: str) -> Path:
 
 def test_several_runs(tmp_path: Path) -> None:
     """A tab a run on one axis, by mouse and keys; names from outside do no harm."""
-    path = several_runs(tmp_path, "4", "3", "3")
+    path = made_up(tmp_path, "4", "3", "3")
     assert "<img" not in path.read_text()
     seen = browse(path)
     assert seen["messages"] == []
-    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["axe"] == {name: [] for name in ["light", "dark", "narrow", "print", "opened", "tab"]}
     assert seen["tabs"] == 4  # three runs and one that failed
     assert "tab=1" in seen["tab"][0]
     assert seen["tab"][1:] == [1, "run 1"]
@@ -205,6 +268,10 @@ def test_several_runs(tmp_path: Path) -> None:
     assert len(seen["clocks"]) == 3
     assert all("cores used so far" in one for one in seen["clocks"])
     assert "it hung" in seen["without_script"]
+    # The twins of the strips and of each tab's lanes: two CPUs take turns.
+    cores = [[f"CPU {cpu}", "1.50", "0.00", "0.00", "0.00", "0.00", "1.50"] for cpu in range(2)]
+    names = ["</script><img src=x onerror=alert(1)>", "run 1", "run 2"]
+    assert seen["core_tables"] == [[[name, *row] for name in names for row in cores], cores, cores, cores]
 
 
 def test_two_recordings(allcores: str, recording: Path, tmp_path: Path) -> None:
@@ -217,7 +284,7 @@ def test_two_recordings(allcores: str, recording: Path, tmp_path: Path) -> None:
     seen = browse(tmp_path / "change.html")
     assert seen["messages"] == []
     assert seen["requests"] == []
-    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["axe"] == {name: [] for name in ["light", "dark", "narrow", "print", "opened", "tab"]}
     assert seen["narrow_overflow"] <= 0
     assert seen["tabs"] == len(seen["clocks"]) == 2
     assert seen["tab"][1:] == [1, "After"]
@@ -230,6 +297,28 @@ def test_two_recordings(allcores: str, recording: Path, tmp_path: Path) -> None:
     assert all(note["text"] in told for note in change["notes"])
     assert told.index("Change") < told.index("run.allcores")
     assert str(tmp_path) not in (tmp_path / "change.html").read_text()
+
+
+def assert_clocks(runs: list[dict[str, Any]], at: float, clocks: list[str]) -> None:
+    """At a moment each run's clock has its own figures; of one that is done they stand still."""
+    assert len(clocks) == len(runs)
+    for run, clock in zip(runs, clocks, strict=True):
+        wall = min(at, run["wall_ms"])
+        computed = [0.0, 0.0]  # up to then, in all
+        for thread in run["threads"]:
+            begin = 0.0
+            for gap, length, code in zip(*(iter(thread["lane"]),) * 3, strict=True):
+                begin += gap * run["step_ms"]
+                end = begin + length * run["step_ms"]
+                if code % 10 in (0, 2):
+                    computed[0] += max(0, min(end, wall) - begin)
+                    computed[1] += end - begin
+                begin = end
+        cpu = computed[0] / computed[1] * run["cpu_ms"]
+        assert clock.startswith(f"{seconds(wall)} wall \u00b7 ")
+        assert clock.endswith(" \u00b7 done") == (at >= run["wall_ms"])
+        (told,) = re.findall(r"([\d.]+) of \S+ cores used so far", clock)
+        assert float(told) == pytest.approx(cpu / wall, abs=0.02)
 
 
 def test_race(allcores: str, tmp_path: Path) -> None:
@@ -246,12 +335,13 @@ def test_race(allcores: str, tmp_path: Path) -> None:
     seen = browse(tmp_path / "race.html")
     assert seen["messages"] == []
     assert seen["requests"] == []
-    assert seen["axe"] == {"light": [], "dark": [], "narrow": []}
+    assert seen["axe"] == {name: [] for name in ["light", "dark", "narrow", "print", "opened", "tab"]}
     assert seen["narrow_overflow"] <= 0
     assert seen["tabs"] == len(seen["clocks"]) == len(ran)
     assert seen["tab"][1:] == [1, ran[1]["name"]]
     assert seen["tab_key"] == ran[0]["name"]
     assert all("cores used so far" in one for one in seen["clocks"])
+    assert_clocks(all_data(tmp_path / "race.html"), seen["midway"], seen["clocks_midway"])
     assert seen["first"] == [race["winner"]]
     for clock, one in zip(seen["clocks"], ran, strict=True):
         (told,) = re.findall(r"([\d.]+)\u00d7 as fast as sequential · done", clock)

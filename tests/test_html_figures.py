@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import TESTS, Runner
 from interpreters import interpreters
-from test_html import MODULES, data, page, record, several_runs
+from test_html import MODULES, data, made_up, page, record
 
 SECONDS = 1.5
 COMPUTED = ("Computed, in Python", "Computed, in native code", "Starting interpreters and imports",
@@ -111,7 +111,7 @@ def test_on_paper(seen: dict[str, Any]) -> None:
 
 def test_on_paper_from_dark(allcores: str, recording: Path, tmp_path: Path) -> None:
     """The canvases are dark on white there, on every tab, and light on dark on the screen again after."""
-    race = several_runs(tmp_path, "4", "3", "3")
+    race = made_up(tmp_path, "4", "3", "3")
     for path, on_screen, on_paper in ((page(allcores, recording), 1, 1), (race, 3 + 1, 3 + 3)):
         seen = look(path, "page_paper.mjs")
         assert len(seen["screen"]) == on_screen and all(one["paper"] < 40 for one in seen["screen"])
