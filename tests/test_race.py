@@ -339,6 +339,11 @@ def test_prints_and_reads_nothing_of_ours(race: Race) -> None:
     assert done.returncode == 0
     assert "to std" not in done.stdout + done.stderr
     assert done.stderr == ""
+    dropped = "the function or its module printed: that output was dropped"
+    assert " ".join(done.stdout.split()).count(dropped) == 1
+    for function in ("noisy", "square"):
+        note = race.json(f"app.py:{function}", "-n", "2")["note"] or ""
+        assert (dropped in note) == (function == "noisy")
 
 
 def test_a_module_that_reads_its_arguments_has_none(race: Race) -> None:

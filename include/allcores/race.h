@@ -29,6 +29,7 @@ struct ac_race_contender {
     const char *name;         /* "ThreadPoolExecutor"; static */
     char *error;              /* one sentence, or NULL */
     bool left_out;            /* it was never started: not installed, not in this version */
+    bool timed_out;           /* it was killed at its limit; error says so */
     bool differs;             /* its results are not those of the sequential run */
     uint32_t workers;         /* threads, processes or interpreters that it was given, or that it picked; 1
                                  for sequential */
@@ -50,6 +51,7 @@ struct ac_race {
     char *function; /* "transform (app.py:8)"; the function's name and place */
     uint64_t items;
     bool waiting;          /* the built-in experiment that waits instead of computing */
+    bool printed;          /* the sequential run wrote to stdout or stderr, which is dropped */
     double usable, others; /* CPUs: usable; used by other programs on average, -1 not known */
     char *kernel, *machine;
     int64_t started_unix_ns;
@@ -57,7 +59,7 @@ struct ac_race {
     size_t count;
     int winner;   /* index; -1: none finished */
     char *reason; /* why it won, or why nobody did: one sentence */
-    char *note;   /* why not to take the figures at their word; or NULL */
+    char *note;   /* why not to take the figures at their word, what is not told; or NULL */
     char *advice; /* what is to be mended in what was raced; or NULL */
 };
 

@@ -31,9 +31,8 @@ static const struct contender {
     {"loky", "loky.ProcessPoolExecutor", PER_CPU},
 };
 
-#define MAX_THREADS     32
-#define FIRST_TIMEOUT_S 300.0
-#define LONG_IMPORT_S   0.5 /* of CPU time, in the module's own code */
+#define MAX_THREADS   32
+#define LONG_IMPORT_S 0.5 /* of CPU time, in the module's own code */
 
 struct racing {
     const struct ac_settings *settings;
@@ -215,7 +214,7 @@ static int ask(struct racing *r, const char *title, double timeout_s, struct ac_
 
 static int prepare(struct racing *r) {
     struct ac_race_driver run;
-    double timeout_s = r->settings->timeout_s > 0 ? r->settings->timeout_s : FIRST_TIMEOUT_S;
+    double timeout_s = r->settings->timeout_s > 0 ? r->settings->timeout_s : AC_RACE_FIRST_S;
     int code = ask(r, "preparing", timeout_s, &run);
     if (code) {
         return code;
@@ -255,15 +254,26 @@ static void set_error(struct ac_race_contender *c, const char *format, ...) {
     c->error = buf.data;
 }
 
-static void told_error(struct ac_race_contender *c, const json_t *answer, struct ac_race_driver *run,
-                       double timeout_s) {
+/* Where the first one ends so, the limit of the others changes. */
+static void told_timeout(const struct racing *r, struct ac_race_contender *c, double timeout_s) {
+    c->timed_out = true;
+    double others_s = ac_race_limit(r->race, r->settings->timeout_s);
+    if (c == r->race->contenders && others_s < timeout_s) {
+        set_error(c,
+                  "did not end within %.3g s and was killed; the others get %.3g s each (--timeout S sets it "
+                  "for all)",
+                  timeout_s, others_s);
+    } else {
+        set_error(c, "did not end within %.3g s and was killed (--timeout)", timeout_s);
+    }
+}
+
+static void told_error(struct ac_race_contender *c, const json_t *answer, struct ac_race_driver *run) {
     const char *text = json_string_value(json_object_get(answer, "text"));
     const char *error = json_string_value(json_object_get(answer, "error"));
     const char *kind = json_string_value(json_object_get(answer, "failed"));
     const json_t *item = json_object_get(answer, "item");
-    if (run->timed_out) {
-        set_error(c, "did not end within %.3g s and was killed (--timeout)", timeout_s);
-    } else if (error) {
+    if (error) {
         set_error(c, "%s", error);
     } else if (kind && strcmp(kind, "raised") == 0 && item) {
         set_error(c, "item %lld raised %s", (long long)json_integer_value(item), text);
@@ -325,18 +335,10 @@ static int keep_run(struct racing *r, struct ac_race_contender *c, const json_t 
     return err ? ac_fail("cannot measure: %s", strerror(-err)) : 0;
 }
 
-static double timeout_of(const struct racing *r) {
-    const struct ac_race_contender *first = &r->race->contenders[0];
-    if (r->settings->timeout_s > 0) {
-        return r->settings->timeout_s;
-    }
-    return first->run_count && !first->error ? 10 * first->runs[0].wall_s + 20 : FIRST_TIMEOUT_S;
-}
-
 static int run_contender(struct racing *r, size_t at) {
     struct ac_race_contender *c = &r->race->contenders[at];
     struct ac_race_driver run;
-    double timeout_s = timeout_of(r);
+    double timeout_s = ac_race_limit(r->race, r->settings->timeout_s);
     put_text(r->spec, "contender", contenders[at].key);
     json_object_set_new(r->spec, "workers", json_integer(c->workers));
     int code = ask(r, c->name, timeout_s, &run);
@@ -344,10 +346,13 @@ static int run_contender(struct racing *r, size_t at) {
         return code;
     }
     json_t *answer = answer_of(&run);
+    r->race->printed |= at == 0 && run.printed.len > 0; /* what pools say of themselves does not count */
     if (run.stopped) {
         r->stopped = true;
+    } else if (run.timed_out) {
+        told_timeout(r, c, timeout_s);
     } else if (!json_object_get(answer, "digests")) {
-        told_error(c, answer, &run, timeout_s);
+        told_error(c, answer, &run);
     } else {
         code = keep_run(r, c, answer, &run);
         compare(r, c, answer);

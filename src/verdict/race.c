@@ -7,6 +7,8 @@
 #include "verdict/phases.h"
 #include "verdict/race.h"
 
+#define AFTER_TIMEOUT_S 60.0
+
 void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis) {
     ac_diagnosis_free(diagnosis);
     ac_slice_free(slice);
@@ -19,6 +21,17 @@ void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profi
     contender->whole = whole;
     contender->profile = slice;
     contender->diagnosis = diagnosis;
+}
+
+double ac_race_limit(const struct ac_race *race, double asked_s) {
+    const struct ac_race_contender *first = &race->contenders[0];
+    if (asked_s > 0) {
+        return asked_s;
+    }
+    if (first->run_count) {
+        return 10 * first->runs[0].wall_s + 20;
+    }
+    return first->timed_out ? AFTER_TIMEOUT_S : AC_RACE_FIRST_S; /* what hangs once will hang each time */
 }
 
 int ac_race_contender_picked(struct ac_race_contender *contender, const struct ac_race_pick *pick) {

@@ -11,6 +11,8 @@ struct ac_race_code {
     int32_t line;
 };
 
+#define AC_RACE_FIRST_S 300.0 /* for the first contender, and for what comes before it */
+
 /* Figures of the work, [from, to) of a whole run, and the slice itself. What a module does in threads of its
  * own while a worker imports it is marked as importing, in both. */
 int ac_race_measure(struct ac_profile *whole, int64_t from_ns, int64_t to_ns, const struct ac_race_code *code,
@@ -27,6 +29,8 @@ struct ac_race_pick {
     uint64_t chunk;
 };
 int ac_race_contender_picked(struct ac_race_contender *contender, const struct ac_race_pick *pick);
+/* Seconds that the next contender may take; asked_s as the user gave it, 0 if not. */
+double ac_race_limit(const struct ac_race *race, double asked_s);
 void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis);
 /* Medians, speed-ups, reasons, winner: once all contenders have run. */
 int ac_race_judge(struct ac_race *race);

@@ -272,7 +272,7 @@ static int tell_winner(struct ac_race *race) {
 }
 
 /* Of the runs that are told, by their time. */
-static int set_others(struct ac_race *race) {
+static void set_others(struct ac_race *race) {
     double cpu_s = 0;
     double wall_s = 0;
     for (size_t i = 0; i < race->count; i++) {
@@ -283,15 +283,21 @@ static int set_others(struct ac_race *race) {
         }
     }
     race->others = wall_s > 0 ? cpu_s / wall_s : -1;
+}
+
+static int set_note(struct ac_race *race) {
+    struct ac_buf buf = {0};
     if (race->others > 0.2) {
-        struct ac_buf buf = {0};
         ac_buf_printf(&buf,
                       "other programs used %.1f CPUs meanwhile; these are the figures of a busy machine",
                       race->others);
-        race->note = buf.err ? NULL : buf.data;
-        return buf.err;
     }
-    return 0;
+    if (race->printed) {
+        ac_buf_printf(&buf, "%sthe function or its module printed: that output was dropped",
+                      buf.len ? "; " : "");
+    }
+    race->note = buf.err ? NULL : buf.data;
+    return buf.err;
 }
 
 int ac_race_judge(struct ac_race *race) {
@@ -310,6 +316,7 @@ int ac_race_judge(struct ac_race *race) {
         }
     }
     set_winner(race);
-    err = err ? err : set_others(race);
+    set_others(race);
+    err = err ? err : set_note(race);
     return err ? err : tell_winner(race);
 }

@@ -63,7 +63,22 @@ static void test_strips(void **state) {
                                        "██████████████████████\n", NULL});
 }
 
+/* What hangs alone will hang in each way: that may not take an hour. */
+static void test_limits(void **state) {
+    (void)state;
+    struct ac_race_run run = {.wall_s = 3};
+    struct ac_race_contender first = {.name = "sequential", .runs = &run};
+    struct ac_race race = {.contenders = &first, .count = 1};
+    assert_true(ac_race_limit(&race, 0) == AC_RACE_FIRST_S);
+    first.timed_out = true;
+    assert_true(ac_race_limit(&race, 0) == 60);
+    assert_true(ac_race_limit(&race, 500) == 500);
+    first.run_count = 1;
+    assert_true(ac_race_limit(&race, 0) == 50);
+    assert_true(ac_race_limit(&race, 7) == 7);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_limits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
