@@ -53,6 +53,7 @@ enum ac_kind {
     AC_KIND_BYTECODE, /* the interpreter's own loop */
     AC_KIND_C_CALL,   /* inside a C function that was called from the leaf frame and keeps the GIL */
     AC_KIND_PEER,     /* waits for the other end of a connected socket, no epoll and no accept */
+    AC_KIND_TIMER,    /* waited in an epoll until the timeout that it was given */
     AC_KIND_COUNT
 };
 
@@ -130,8 +131,8 @@ struct ac_thread {
     uint32_t merged; /* number of threads in this row, >= 1 */
     int8_t python;   /* 1: the interpreter knows it (or did); 0: it does not; -1: not to be told */
     uint8_t main;    /* 1: the process's main thread */
-    uint8_t
-        watched; /* descriptors that the epoll it slept in watched, on average; at most 255; 0 not known */
+    uint8_t watched; /* descriptors that the epoll it slept in watched, on average; at most 255; 0 not known,
+                        or a server's */
     uint8_t switches_before; /* voluntary ones, before it first slept in an epoll; at most 255 */
     int64_t from_ns, to_ns;  /* to - from summed in alive_ns when merged */
     int64_t alive_ns;

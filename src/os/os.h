@@ -50,8 +50,11 @@ struct ac_syscall_state {
     uint64_t args[6];
     uint64_t sp, pc;
 };
-/* How many descriptors an epoll descriptor of the process watches, at most about 60; or negative. */
-int ac_epoll_watched(pid_t pid, int fd);
+/* How many descriptors an epoll descriptor of the process watches, at most about 60; or negative. The inodes
+ * of the first `cap`, 0 for one that cannot be told. */
+int ac_epoll_watched(pid_t pid, int fd, uint64_t *ret_inodes, size_t cap);
+/* Does one of these sockets of the process listen for connections (TCP)? */
+bool ac_process_listens(pid_t pid, const uint64_t *inodes, size_t count);
 bool ac_is_regular_file(pid_t pid, int fd); /* the process's descriptor; false where it cannot be told */
 int ac_task_syscall(struct ac_task *task, struct ac_syscall_state *ret); /* -EPERM without ptrace rights */
 

@@ -139,6 +139,14 @@ bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, i
     return true;
 }
 
+bool ac_classify_epoll_timeout(enum ac_arch arch, const struct ac_syscall_state *call, int64_t *ret_ns) {
+    int fd;
+    if (!ac_classify_epoll(arch, call, &fd) || call->nr == 441) /* there it is in memory */
+        return false;
+    *ret_ns = (int64_t)(int32_t)call->args[3] * 1000000; /* milliseconds */
+    return *ret_ns > 0;
+}
+
 bool ac_classify_file(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd) {
     if (call->running || seen_through(arch, call) != CALL_FILE)
         return false;

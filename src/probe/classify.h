@@ -23,6 +23,8 @@ bool ac_classify_wants_stat(enum ac_arch arch, const struct ac_syscall_state *ca
 enum ac_state ac_classify(enum ac_arch arch, const struct ac_syscall_state *call, char letter);
 /* Does it sleep in an epoll? ret_fd is which. */
 bool ac_classify_epoll(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd);
+/* How long it waits at most; false where it waits for ever, too. */
+bool ac_classify_epoll_timeout(enum ac_arch arch, const struct ac_syscall_state *call, int64_t *ret_ns);
 /* Does it sleep in a read or write of a descriptor, whatever that is? ret_fd is which. */
 bool ac_classify_file(enum ac_arch arch, const struct ac_syscall_state *call, int *ret_fd);
 /* Does it wait for the other end of one connection: recv, send, connect, or a poll of one descriptor (what a

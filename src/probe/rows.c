@@ -283,7 +283,8 @@ static void add_to_row(struct ac_sampler *sampler, const struct ac__thread *thre
     row->to_ns = ac_max(row->to_ns, now);
     if (thread->watched_count > 0) {
         uint32_t mean = (thread->watched_sum + thread->watched_count / 2) / thread->watched_count;
-        row->watched = (uint8_t)ac_min(ac_max(mean, row->watched), UINT8_MAX);
+        if (!thread->listens)
+            row->watched = (uint8_t)ac_min(ac_max(mean, row->watched), UINT8_MAX);
         row->switches_before = (uint8_t)ac_min(row->switches_before + thread->switches_before, UINT8_MAX);
     }
     row->switches_voluntary += thread->switches_voluntary;

@@ -78,6 +78,7 @@ struct ac__thread {
     int64_t segment_ns;      /* the segment of `label` began then */
     int64_t watched_look_ns; /* the last count of what its epoll watches; their sum and number */
     uint32_t watched_sum, watched_count;
+    bool listens;                       /* its epoll watches for connections: whoever may ask */
     int64_t switches_before;            /* the voluntary ones until the first count */
     int64_t boot_ns;                    /* on a CPU before Python was initialised */
     struct ac_syscall_state call;       /* it sleeps in */
@@ -86,6 +87,8 @@ struct ac__thread {
     bool running;                       /* this tick: on a CPU or, without the ring, perhaps runnable */
     bool runnable;                      /* this tick: waiting for a CPU, by the ring */
     bool same_call;                     /* this tick: asleep in the same call as at the last look */
+    bool woke;                          /* this tick: it has run since the last look */
+    int64_t wait_ns, due_ns;            /* what it sleeps in began; returns at the latest, 0: not known */
     bool seen;                          /* it has a label */
     char letter;                        /* of stat; 0 when it was not read */
 

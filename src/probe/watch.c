@@ -28,6 +28,12 @@ enum { IDLE_SHARE = 16 };
 /* Of a process, in one tick: waiters whose RLock is looked for, some 5 us each; locks that are asked who has
  * them, 1 us. */
 enum { RLOCK_FINDS = 16, RLOCK_ASKS = 64 };
+/* A server listens from its beginning on; the table of sockets may be long. */
+enum { LISTEN_LOOKS = 16 };
+/* A wait that lasted so long is a segment of its own; several that were shorter make none of 300 ms, so
+ * whoever counts the longer ones counts answers. */
+#define LONG_WAIT_NS   (200 * AC_NS_PER_MS)
+#define SHORT_WAITS_NS (100 * AC_NS_PER_MS)
 
 /* --- 1. the kernel */
 
@@ -216,6 +222,7 @@ static void look_at_threads(struct ac_sampler *sampler, struct ac__process *proc
         }
         if (!changed)
             thread->same_call = true;
+        thread->woke = changed && (sampler->ring || !(sampler->profile->limits & AC_LIMIT_NO_SCHEDSTAT));
         if ((changed || thread->seen) && push_active(sampler, i) < 0)
             sampler->err = -ENOMEM;
     }
@@ -372,8 +379,11 @@ static void count_watched(const struct ac_sampler *sampler, const struct ac__pro
         sampler->tick_ns - thread->watched_look_ns < WATCHED_NS)
         return;
     thread->watched_look_ns = sampler->tick_ns;
-    int watched = ac_epoll_watched(process->pid, fd);
+    uint64_t inodes[2];
+    int watched = ac_epoll_watched(process->pid, fd, inodes, AC_COUNT(inodes));
     if (watched >= 0) {
+        if (watched <= (int)AC_COUNT(inodes) && thread->watched_count < LISTEN_LOOKS)
+            thread->listens |= ac_process_listens(process->pid, inodes, (size_t)watched);
         if (thread->watched_count == 0)
             thread->switches_before = thread->switches_voluntary;
         thread->watched_sum += (uint32_t)watched;
@@ -399,8 +409,6 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
         label.state = (uint8_t)blocked_state(sampler, process, thread);
         if (label.state == AC_IO && ac_classify_peer(AC_ARCH_OWN, &thread->call))
             label.kind = AC_KIND_PEER;
-        if (label.state == AC_IO)
-            count_watched(sampler, process, thread);
         if (label.state == AC_LOCK)
             find_lock(sampler, process, thread);
     }
@@ -435,14 +443,42 @@ static void add_pair(struct ac_sampler *sampler, const struct ac__thread *thread
         sampler->err = r;
 }
 
+/* Also where the next wait is of the same kind: how many answers came, and whether one came at all or the
+ * time was up. */
+static void end_wait(struct ac_sampler *sampler, struct ac__thread *thread, int64_t now) {
+    bool is_long = now - thread->wait_ns >= LONG_WAIT_NS;
+    if (thread->seen && thread->label.state == AC_IO &&
+        (is_long || now - thread->segment_ns >= SHORT_WAITS_NS)) {
+        uint8_t kind = thread->label.kind;
+        if (is_long && thread->due_ns > 0 && sampler->tick_ns >= thread->due_ns)
+            thread->label.kind = AC_KIND_TIMER;
+        ac__row_flush(sampler, thread, now);
+        thread->label.kind = kind;
+    }
+    thread->wait_ns = now;
+    thread->due_ns = 0;
+}
+
+static void begin_wait(const struct ac_sampler *sampler, const struct ac__process *process,
+                       struct ac__thread *thread) {
+    int64_t timeout_ns;
+    if (ac_classify_epoll_timeout(AC_ARCH_OWN, &thread->call, &timeout_ns))
+        thread->due_ns = thread->wait_ns + timeout_ns;
+    count_watched(sampler, process, thread);
+}
+
 static void label_threads(struct ac_sampler *sampler, struct ac__process *process) {
     uint32_t waiters = 0;
     for (size_t i = 0; i < sampler->active_count; i++) {
         struct ac__thread *thread = &sampler->threads[sampler->active[i]];
-        struct ac__label label = label_of(sampler, process, thread);
         int64_t since = sampler->before_ns;
         if (sampler->ring && thread->switched_ns > since && thread->switched_ns <= sampler->tick_ns)
             since = thread->switched_ns; /* exact */
+        if (thread->woke)
+            end_wait(sampler, thread, since);
+        struct ac__label label = label_of(sampler, process, thread);
+        if (thread->woke && label.state == AC_IO)
+            begin_wait(sampler, process, thread);
         ac__row_observe(sampler, thread, label, since);
         waiters += label.state == AC_GIL_WAIT;
         ac__task_done(sampler, thread);

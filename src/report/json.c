@@ -207,7 +207,7 @@ static int collect_tops(const struct ac_profile *p, struct top **ret_tops, size_
 }
 
 static json_t *top_of(const struct ac_profile *p, const struct top *top) {
-    static const char *const kinds[AC_KIND_COUNT] = {NULL, "bytecode", "c_function", NULL};
+    static const char *const kinds[AC_KIND_COUNT] = {NULL, "bytecode", "c_function", NULL, NULL};
     bool known = top->frame != UINT32_MAX;
     const struct ac_frame *frame = known ? &p->frames[top->frame] : NULL;
     const struct ac_func *func = known ? &p->funcs[frame->func] : NULL;

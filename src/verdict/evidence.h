@@ -38,6 +38,12 @@ enum ac_pool_kind {
 };
 extern const char *const ac_pool_names[AC_POOL_KIND_COUNT]; /* "ProcessPoolExecutor", ... */
 
+/* Waits of 0.3 s and more that an answer ended, or the run: so slow that a handful is all there is. */
+struct ac_slow {
+    uint32_t answers;
+    double seconds; /* that they took together */
+};
+
 /* Threads that asked over the network and waited for the answer. */
 struct ac_waits {
     double threads;      /* on average */
@@ -45,6 +51,7 @@ struct ac_waits {
     double most;         /* share of the run that the most waiting thread spent so */
     uint32_t count;      /* threads that waited so for a fifth of their lives */
     double rate;         /* sleeps a second of these threads */
+    struct ac_slow slow; /* below a known client, or in a process that accepts nobody */
     struct ac_spot spot; /* the user's function that asked */
 };
 
@@ -95,6 +102,7 @@ struct ac_loop {
     double busy;                     /* on a CPU inside a callback, in stretches of 50 ms and more */
     double running;                  /* on a CPU or ready inside a callback */
     double wakes;                    /* a second */
+    struct ac_slow slow;             /* waits of the loop that no timer ended */
     uint32_t watched;                /* descriptors that its epoll watched, on average; 0 not known */
     uint32_t roots;                  /* coroutines that were seen at the bottom of callbacks */
     double root_share;               /* of the most frequent one */

@@ -85,6 +85,18 @@ static void add_cells(const struct loop_sum *sum, struct ac_loop *loop) {
     }
 }
 
+static void add_slow(const struct loop_sum *sum, struct ac_loop *loop) {
+    const struct ac_profile *p = sum->scene->profile;
+    for (size_t i = 0; i < p->segment_count; i++) {
+        const struct ac_segment *s = &p->segments[i];
+        bool waits = s->thread == sum->thread && s->state == AC_IO && s->kind != AC_KIND_TIMER &&
+                     sum->scene->marks->of_node[s->node] & AC_MARK_LOOP && !in_callback(sum->scene, s->node);
+        if (waits) {
+            ac_slow_add(&loop->slow, s);
+        }
+    }
+}
+
 /* On a CPU below one and the same coroutine, without a turn of the loop in between that was seen. */
 static void add_stretches(const struct loop_sum *sum, struct ac_loop *loop) {
     const struct ac_profile *p = sum->scene->profile;
@@ -155,6 +167,7 @@ int ac_loop_figures(const struct ac_scene *scene) {
     loop->wakes = (double)ac_max(wakes, 0) / scene->evidence->wall_s;
     add_cells(&sum, loop);
     add_stretches(&sum, loop);
+    add_slow(&sum, loop);
     int err = find_roots(&sum, loop);
     err = err ? err : ac_scene_spot(scene, is_blocked_cell, &sum, &loop->call);
     return err ? err : ac_scene_spot(scene, is_busy_cell, &sum, &loop->work);

@@ -53,6 +53,10 @@ int ac_waits_figures(const struct ac_scene *scene);
 int ac_lock_figures(const struct ac_scene *scene);
 int ac_pool_figures(const struct ac_scene *scene);
 int ac_loop_figures(const struct ac_scene *scene);
+/* A segment of that length is one wait: the probe ends one where a long wait ends, and joins only short ones.
+ */
+#define AC_SLOW_NS (300 * AC_NS_PER_MS)
+void ac_slow_add(struct ac_slow *slow, const struct ac_segment *segment);
 /* The heaviest user function over chosen cells. */
 typedef bool (*ac_cell_fn)(const struct ac_scene *, const struct ac_cell *, const void *arg);
 int ac_scene_spot(const struct ac_scene *scene, ac_cell_fn wanted, const void *arg, struct ac_spot *ret);

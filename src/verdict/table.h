@@ -19,6 +19,16 @@ static inline enum ac_confidence ac_by_margin(double margin) {
     return margin >= 1 ? AC_SURE : margin >= 0.4 ? AC_LIKELY : AC_GUESS;
 }
 
+/* A handful of answers that took most of the run, so slow that no rate tells: at least three, and none so
+ * late that the other side rather had nothing to say (a long poll, an empty queue). */
+static inline bool ac_is_slow(const struct ac_slow *slow, double wall_s) {
+    return slow->answers >= 3 && slow->seconds >= 0.45 * wall_s && slow->seconds <= 8.0 * slow->answers;
+}
+/* Few were seen, and a reader of what comes anyway looks alike. */
+static inline enum ac_confidence ac_by_answers(const struct ac_slow *slow) {
+    return slow->answers >= 5 ? AC_LIKELY : AC_GUESS;
+}
+
 /* What a builder of words has at hand. */
 struct ac_case {
     const struct ac_profile *profile;
@@ -85,6 +95,8 @@ AC_VERDICT_CODE(blocked_event_loop)
 
 /* words.c: "transform (batch.py:6)" */
 void ac_put_place(const struct ac_place *place, struct ac_buf *buf);
+/* "5 answers of 0.7 s each" */
+void ac_put_answers(const struct ac_slow *slow, struct ac_buf *buf);
 /* "; 4 workers of gunicorn", where there are some. */
 void ac_put_workers(const struct ac_case *c, struct ac_buf *buf);
 void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_buf *buf);

@@ -67,14 +67,20 @@ static bool has_several_roots(const struct ac_evidence *e) {
     return loop->root_share < 0.8 && looks >= 20;
 }
 
-/* A loop that wakes often, does little and watches one connection besides its own waker: whatever tasks
- * there are, they use it one after another. */
+static bool is_slow(const struct ac_evidence *e) {
+    return e->loop.slow.seconds >= 0.5 * e->loop.idle * e->wall_s;
+}
+
+/* A loop that wakes often, or for one slow answer after another, does little and watches one connection
+ * besides its own waker: whatever tasks there are, they use it one after another. */
 struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     const struct ac_loop *loop = &e->loop;
     bool named = loop->root_share >= 0.8; /* what runs for microseconds may not have been seen */
-    bool fits = loop->found && loop->idle >= 0.5 && loop->wakes >= 5 && loop->watched == 2 && e->used < 0.5 &&
+    bool answered = loop->wakes >= 5 || ac_is_slow(&loop->slow, e->wall_s);
+    bool fits = loop->found && loop->idle >= 0.5 && answered && loop->watched == 2 && e->used < 0.5 &&
                 !has_several_roots(e);
     enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
+    confidence = is_slow(e) ? ac_min(confidence, ac_by_answers(&loop->slow)) : confidence;
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,
                            .gain_s = fits ? e->wall_s * fmin(loop->idle, 1) * (1 - 1 / 8.0) : 0,
@@ -94,9 +100,13 @@ void ac_why_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
         ac_put_spot(c, &loop->root, buf);
         ac_buf_printf(buf, " ran below %.0f %% of the callbacks; ", 100 * loop->root_share);
     }
-    ac_buf_printf(buf,
-                  "the loop woke %.0f times a second and its epoll watched %u descriptor besides its own",
-                  loop->wakes, loop->watched - 1);
+    if (is_slow(c->evidence)) {
+        ac_buf_str(buf, "the loop waited for ");
+        ac_put_answers(&loop->slow, buf);
+    } else {
+        ac_buf_printf(buf, "the loop woke %.0f times a second", loop->wakes);
+    }
+    ac_buf_printf(buf, " and its epoll watched %u descriptor besides its own", loop->watched - 1);
 }
 
 void ac_fix_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {

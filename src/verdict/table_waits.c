@@ -110,14 +110,25 @@ void ac_fix_disk_bound(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- io-threads-ok, io-sequential */
 
+/* So seldom that each counts: "sure" is for those that come often. */
+static bool are_slow(const struct ac_evidence *e) {
+    return e->waits.slow.seconds >= 0.5 * e->waits.threads * e->wall_s;
+}
+
 static bool waits_for_answers(const struct ac_evidence *e) {
-    return e->waits.threads >= 0.45 && e->waits.rate >= 2 && e->used < 0.75 * e->usable &&
+    bool answered = e->waits.rate >= 2 || ac_is_slow(&e->waits.slow, e->wall_s);
+    return e->waits.threads >= 0.45 && answered && e->used < 0.75 * e->usable &&
            e->waits.threads >= e->states[AC_GIL_WAIT] + e->states[AC_DISK];
+}
+
+static enum ac_confidence by_answers(const struct ac_evidence *e, double margin) {
+    enum ac_confidence confidence = ac_by_margin(margin);
+    return are_slow(e) ? ac_min(confidence, ac_by_answers(&e->waits.slow)) : confidence;
 }
 
 struct ac_fit ac_fit_io_threads_ok(const struct ac_evidence *e) {
     bool fits = waits_for_answers(e) && e->waits.count >= 2 && e->waits.threads >= 1.4 && e->used < 0.9;
-    return (struct ac_fit){.fits = fits, .confidence = ac_by_margin((e->waits.threads - 1) / 1)};
+    return (struct ac_fit){.fits = fits, .confidence = by_answers(e, e->waits.threads - 1)};
 }
 
 void ac_say_io_threads_ok(const struct ac_case *c, struct ac_buf *buf) {
@@ -143,7 +154,7 @@ void ac_fix_io_threads_ok(const struct ac_case *c, struct ac_buf *buf) {
 struct ac_fit ac_fit_io_sequential(const struct ac_evidence *e) {
     double most = fmin(e->waits.most, 1);
     bool fits = waits_for_answers(e) && most >= 0.45 && e->waits.threads < most + 0.4;
-    enum ac_confidence confidence = ac_by_margin((most - 0.35) / 0.35);
+    enum ac_confidence confidence = by_answers(e, (most - 0.35) / 0.35);
     if (confidence == AC_SURE && e->waits.told < 0.5) {
         confidence = AC_LIKELY;
     }
@@ -162,7 +173,13 @@ void ac_say_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
 void ac_why_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
     ac_put_spot(c, &e->waits.spot, buf);
-    ac_buf_printf(buf, " waited about %.0f times a second, one wait at a time", e->waits.rate);
+    if (are_slow(e)) {
+        ac_buf_str(buf, " waited for ");
+        ac_put_answers(&e->waits.slow, buf);
+        ac_buf_str(buf, ", one at a time");
+    } else {
+        ac_buf_printf(buf, " waited about %.0f times a second, one wait at a time", e->waits.rate);
+    }
 }
 
 void ac_fix_io_sequential(const struct ac_case *c, struct ac_buf *buf) {

@@ -69,6 +69,36 @@ static void served_figure(const struct ac_scene *scene) {
     scene->evidence->served = all > 0 ? served / all : 0;
 }
 
+void ac_slow_add(struct ac_slow *slow, const struct ac_segment *segment) {
+    int64_t ns = segment->to_ns - segment->from_ns;
+    slow->answers += ns >= AC_SLOW_NS;
+    slow->seconds += ns >= AC_SLOW_NS ? (double)ns / 1e9 : 0;
+}
+
+/* In a process whose threads wait in accept(), what they wait for on a bare socket is the next question. */
+static int slow_figures(const struct ac_scene *scene) {
+    const struct ac_profile *p = scene->profile;
+    bool *accepts = ac_calloc(p->process_count, sizeof(*accepts));
+    if (!accepts) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        accepts[p->threads[cell->thread].process] |=
+            cell->state == AC_IO && scene->marks->of_node[cell->node] & AC_MARK_SERVER;
+    }
+    for (size_t i = 0; i < p->segment_count; i++) {
+        const struct ac_segment *s = &p->segments[i];
+        bool known = scene->marks->of_node[s->node] & AC_MARK_CLIENT;
+        if (is_asking(scene, s->node, s->state, s->kind) &&
+            (known || !accepts[p->threads[s->thread].process])) {
+            ac_slow_add(&scene->evidence->waits.slow, s);
+        }
+    }
+    ac_free(accepts);
+    return 0;
+}
+
 int ac_waits_figures(const struct ac_scene *scene) {
     const struct ac_profile *p = scene->profile;
     struct ac_waits *w = &scene->evidence->waits;
@@ -78,6 +108,7 @@ int ac_waits_figures(const struct ac_scene *scene) {
     }
     crowd_figures(scene);
     served_figure(scene);
+    int err = slow_figures(scene);
     for (size_t i = 0; i < p->cell_count; i++) {
         const struct ac_cell *cell = &p->cells[i];
         if (is_asking_cell(scene, cell, NULL)) {
@@ -96,7 +127,7 @@ int ac_waits_figures(const struct ac_scene *scene) {
         }
     }
     ac_free(waited);
-    return ac_scene_spot(scene, is_asking_cell, NULL, &w->spot);
+    return err ? err : ac_scene_spot(scene, is_asking_cell, NULL, &w->spot);
 }
 
 /* --- locks */

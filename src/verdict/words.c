@@ -60,6 +60,11 @@ void ac_put_spot(const struct ac_case *c, const struct ac_spot *spot, struct ac_
     ac_put_place(&place, buf);
 }
 
+void ac_put_answers(const struct ac_slow *slow, struct ac_buf *buf) {
+    ac_buf_printf(buf, "%u answers of %.1f s each", slow->answers,
+                  slow->seconds / (double)ac_max(slow->answers, 1u));
+}
+
 void ac_put_workers(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_pool *pool = &c->evidence->pool;
     if (pool->workers) {

@@ -117,11 +117,27 @@ static void a_peer_is_told(void **state) {
     }
 }
 
+static void an_epoll_has_a_timeout(void **state) {
+    (void)state;
+    int64_t ns;
+    struct ac_syscall_state call = {.nr = 232, .args = {5, STACK, 2, 700}};
+    assert_true(ac_classify_epoll_timeout(AC_ARCH_X86_64, &call, &ns));
+    assert_int_equal(ns, 700 * INT64_C(1000000));
+    call.args[3] = (uint32_t)-1; /* the upper half of an int's register is anything */
+    assert_false(ac_classify_epoll_timeout(AC_ARCH_X86_64, &call, &ns));
+    call.nr = 441; /* epoll_pwait2: a struct in memory */
+    call.args[3] = 700;
+    assert_false(ac_classify_epoll_timeout(AC_ARCH_X86_64, &call, &ns));
+    call.nr = 7; /* poll */
+    assert_false(ac_classify_epoll_timeout(AC_ARCH_X86_64, &call, &ns));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_have_states),
         cmocka_unit_test(a_futex_gives_its_address),
         cmocka_unit_test(a_peer_is_told),
+        cmocka_unit_test(an_epoll_has_a_timeout),
         cmocka_unit_test(stat_is_read_only_where_it_matters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,9 @@ static struct ac_profile *profile_of(const struct scene *s) {
         }                                                                                                    \
     }
 
+/* One wait after another with nothing to be seen in between. */
+#define SLOWLY(each, kind_, ...)                                                                             \
+    { 0, 6, AC_IO, __VA_ARGS__, each, 0, 1, kind_ }
 #define FUTURES LIB "/concurrent/futures/process.py"
 #define BOUND   "<_process_worker " FUTURES ":240<Process.run " LIB "/multiprocessing/process.py:108"
 #define TASK    "work " APP ":7" BOUND
@@ -234,6 +237,36 @@ static const struct scene scenes[] = {
      .actors = {{.main = true, .sleeps = 100, .spans = {{0, 4, AC_IO, "read " APP ":6", .05, .1, .9}}}}},
     {"one long answer", "idle", .wall = 4,
      .actors = {{.main = true, .sleeps = 2, .spans = {{0, 4, AC_IO, HTTP}}}}},
+    {"three answers of two seconds", "io-sequential", .wall = 6,
+     .actors = {{.main = true,
+                 .sleeps = 7,
+                 .spans = {SLOWLY(2, AC_KIND_NONE, HTTP), {0, 6, AC_PYTHON, HTTP, 2, .99, .01}}}}},
+    {"slow queries on a bare socket", "io-sequential", .wall = 6,
+     .actors = {{.main = true, .sleeps = 8, .spans = {SLOWLY(1, AC_KIND_PEER, "query " APP ":6")}}}},
+    {"slow requests in threads", "io-threads-ok", .wall = 6,
+     .actors = {JOINING,
+                {.sleeps = 7, .spans = {SLOWLY(2, AC_KIND_NONE, HTTP THREAD)}},
+                {.sleeps = 7, .spans = {SLOWLY(2, AC_KIND_NONE, HTTP THREAD)}}}},
+    {"two answers of three seconds", "idle", .wall = 6,
+     .actors = {{.main = true, .sleeps = 5, .spans = {SLOWLY(3, AC_KIND_NONE, HTTP)}}}},
+    {"a long poll", "idle", .wall = 60,
+     .actors = {{.main = true, .sleeps = 9, .spans = {{0, 60, AC_IO, HTTP, 15, 0, 1}}}}},
+    {"a server that is asked now and then", "idle", .wall = 6,
+     .actors = {{.main = true,
+                 .sleeps = 1,
+                 .spans = {{0, 6, AC_IO, "accept " LIB "/socket.py:295<main " APP ":5"}}},
+                {.sleeps = 8, .spans = {SLOWLY(1, AC_KIND_PEER, "answer " APP ":6" THREAD)}}}},
+    {"a sleep between short requests", "idle", .wall = 6,
+     .actors = {{.main = true,
+                 .sleeps = 18,
+                 .spans = {{0, 6, AC_SLEEP, "main " APP ":9", 1, 0, .9}, {0, 6, AC_IO, HTTP, 1, .9, .1}}}}},
+    {"a consumer at a queue", "idle", .wall = 6,
+     .actors = {{.main = true,
+                 .sleeps = 8,
+                 .spans = {SLOWLY(
+                     1, AC_KIND_NONE,
+                     "read_response /v/lib/python3.13/site-packages/redis/connection.py:9<Redis.blpop "
+                     "/v/lib/python3.13/site-packages/redis/commands/core.py:9<main " APP ":9")}}}},
     {"a server that accepts", "idle", .wall = 4,
      .actors = {{.main = true,
                  .sleeps = 100,
@@ -343,6 +376,12 @@ static const struct scene scenes[] = {
                  .spans = {{0, 4, AC_IO, SELECT, .05, 0, .99},
                            {0, 3, AC_PYTHON, "get " APP ":9" HANDLE, .1, .999, .001},
                            {3, 4, AC_PYTHON, "main " APP ":12" HANDLE, .1, .999, .001}}}}},
+    {"one slow await after another", "serial-awaits", .wall = 6,
+     .actors = {{.main = true, .sleeps = 12, .watched = 2, .spans = {SLOWLY(2, AC_KIND_NONE, SELECT)}}}},
+    {"a timer beside an idle connection", "idle", .wall = 6,
+     .actors = {{.main = true, .sleeps = 12, .watched = 2, .spans = {SLOWLY(.5, AC_KIND_TIMER, SELECT)}}}},
+    {"an asynchronous long poll", "idle", .wall = 6,
+     .actors = {{.main = true, .sleeps = 12, .watched = 2, .spans = {SLOWLY(6, AC_KIND_NONE, SELECT)}}}},
     {"two coroutines side by side", "idle", .wall = 4,
      .actors = {{.main = true,
                  .sleeps = 120,
@@ -709,7 +748,7 @@ static void older_recordings_are_read(void **state) {
     static const struct {
         uint32_t version;
         int err;
-    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, -ENOTSUP}};
+    } cases[] = {{0, -EINVAL}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}, {6, -ENOTSUP}};
     struct ac_profile *p = profile_of(&scenes[0]);
     struct ac_buf buf = {0};
     assert_int_equal(ac_recording_write(p, &buf), 0);

@@ -10,7 +10,7 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:
             if not line.strip():
-                time.sleep(0.03)
+                time.sleep(float(sys.argv[1]))
                 self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
@@ -34,7 +34,7 @@ async def main(port, until):
         await asyncio.gather(*(get(port) for _ in range(10)))
 
 
-server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+server = subprocess.Popen([sys.executable, "-c", SERVER, (sys.argv + ["0.03"])[2]], stdout=subprocess.PIPE, text=True)
 port = int(server.stdout.readline())
 asyncio.run(main(port, time.monotonic() + float(sys.argv[1])))
 server.kill()

@@ -401,16 +401,56 @@ bool ac_process_same_pid_namespace(pid_t pid) {
     return ac_task_status(pid, pid, &status) != 0 || status.ns_depth <= 1;
 }
 
-int ac_epoll_watched(pid_t pid, int fd) {
+int ac_epoll_watched(pid_t pid, int fd, uint64_t *ret_inodes, size_t cap) {
     char path[64];
     char text[4096];
     snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
     int err = ac__read_small(path, text, sizeof(text));
-    int count = 0;
+    size_t count = 0;
     for (const char *at = text; err >= 0 && (at = strstr(at, "tfd:")); at++) {
+        const char *inode = strstr(at, "ino:");
+        if (count < cap) {
+            ret_inodes[count] = inode ? strtoull(inode + 4, NULL, 16) : 0;
+        }
         count++;
     }
-    return err < 0 ? err : count;
+    return err < 0 ? err : (int)count;
+}
+
+/* A line: number, addresses, state (0A: listens), queues, timers, retransmits, uid, timeout, inode. */
+static bool is_listener(const char *line, const uint64_t *inodes, size_t count) {
+    unsigned state;
+    unsigned long long inode;
+    if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %*s %*s %llu", &state, &inode) != 2 || state != 0x0a) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (inodes[i] == inode && inode != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ac_process_listens(pid_t pid, const uint64_t *inodes, size_t count) {
+    static const char *const tables[] = {"tcp", "tcp6"};
+    bool found = false;
+    for (size_t i = 0; i < AC_COUNT(tables) && !found; i++) {
+        struct ac_buf text = {0};
+        char path[40];
+        snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)pid, tables[i]);
+        int fd = open_file(path);
+        if (fd >= 0) {
+            (void)ac__read_fd(fd, 65536, &text); /* cut or not: who listens comes first */
+            ac_sys.close(fd);
+        }
+        for (const char *line = ac_buf_text(&text); line && !found; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            found = is_listener(line, inodes, count);
+        }
+        ac_buf_free(&text);
+    }
+    return found;
 }
 
 bool ac_is_regular_file(pid_t pid, int fd) {
