@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TESTS, Runner
@@ -307,7 +308,7 @@ REWRITES = [
 IDS = [f"{verdict}-{i}" for i, (verdict, _, _) in enumerate(REWRITES)]
 
 
-def ask(path: Path, verdict: str, /, **more: object) -> dict[str, str]:
+def ask(path: Path, verdict: str, /, **more: object) -> dict[str, Any]:
     """The helper's answer on a file of which every line was seen."""
     lines = list(range(1, path.read_bytes().count(b"\n") + 2))
     request = {"verdict": verdict, "path": str(path), "name": path.name, "lines": lines, "python": "3.11"}
@@ -318,8 +319,9 @@ def ask(path: Path, verdict: str, /, **more: object) -> dict[str, str]:
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    answer: dict[str, str] = json.loads(done.stdout)
-    assert len(answer) == 1 and set(answer) <= {"diff", "withheld"}
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert len({"diff", "withheld"} & set(answer)) == 1
+    assert set(answer) <= {"diff", "withheld", "calls", "at_once"}
     return answer
 
 
@@ -552,6 +554,58 @@ def test_a_quota_is_written_into_the_pool(tmp_path: Path, text: str, line: str) 
     few = {"workers": 3, "online": 64, "affinity": 3}  # what 3.13 counts
     assert line.format("") in ask(path, verdict, python="3.13", **few)["diff"]
     assert line.format("max_workers=3") in ask(path, verdict, python="3.12", **few)["diff"]
+
+
+COUNTED = [
+    ("io-sequential", WAITS, 8, 8),
+    ("io-sequential", WAITS.replace("range(8)", "[3, 1, 2]"), 3, 8),
+    ("io-sequential", WAITS.replace("range(8)", "range(1)"), 1, 8),
+    (
+        "io-sequential",
+        WAITS.replace("found = []", "found = []\n    pages = list(range(2, 6))").replace("range(8)", "pages"),
+        4,
+        8,
+    ),
+    (
+        "io-sequential",
+        WAITS.replace("found = []", "found = []\n    pages = [1]\n    pages.append(2)").replace(
+            "range(8)", "pages"
+        ),
+        0,
+        0,
+    ),
+    ("io-sequential", WAITS.replace("range(8)", "list(open('pages'))"), 0, 0),
+    ("single-thread-python", LOOP, 8, 2),
+    ("single-thread-native", NATIVE, 8, 2),
+    ("gil-bound-threads", TWO_THREADS, 2, 2),
+    ("serial-awaits", AWAITS, 20, 8),
+    ("serial-awaits", AWAIT_LIST.replace("range(20)", "(1, 2)"), 2, 8),
+    ("serial-pool-use", SERIAL.replace("Executor(2)", "Executor(max_workers=5)"), 8, 5),
+    ("serial-pool-use", POOL_MADE.replace("Pool(2)", "Pool()"), 8, 6),
+    ("blocked-event-loop", BLOCKED, 8, 10),
+    ("blocked-event-loop", SLEEPS, 8, 8),
+    ("blocked-event-loop", BLOCKED.replace("*(handle(n) for n in range(8))", "handle(1), handle(2)"), 2, 10),
+    ("blocked-event-loop", BLOCKED.replace("*(handle(n) for n in range(8))", "handle(1), main()"), 0, 0),
+    ("blocked-event-loop", BLOCKED.replace("(handle(n) for", "(asyncio.create_task(handle(n)) for"), 0, 0),
+    (
+        "blocked-event-loop",
+        BLOCKED.replace(
+            "async def main", "async def outer(n):\n    return await handle(n)\n\nasync def main"
+        ).replace("*(handle(n) for n in range(8))", "*(outer(n) for n in [1, 2, 3])"),
+        3,
+        10,
+    ),
+]
+
+
+@pytest.mark.parametrize(("verdict", "text", "calls", "at_once"), COUNTED)
+def test_how_many_calls_there_are(tmp_path: Path, verdict: str, text: str, calls: int, at_once: int) -> None:
+    """What the estimate is limited by; nothing of it where the source does not say."""
+    path = tmp_path / "program.py"
+    path.write_text(text)
+    answer = ask(path, verdict, online=6)
+    assert (answer.get("calls", 0), answer.get("at_once", 0)) == (calls, at_once)
+    assert ("no more than one call" in answer.get("withheld", "")) == (calls == 1)
 
 
 ASKS_A_CLIENT = """\
@@ -822,6 +876,69 @@ def test_the_fix_is_of_the_phase_that_speaks(run: Runner, tmp_path: Path) -> Non
         else:
             assert "+        sizes.extend(executor.map(fetch, range(130)))\n" in fix["diff"]
             assert "map(work" not in fix["diff"]
+
+
+RECORDED = """\
+import runpy, sys, time
+
+calls, sleep = [], time.sleep
+
+def recorded(seconds):
+    start = time.monotonic()
+    sleep(seconds)
+    calls.append((start, time.monotonic()))
+
+time.sleep = recorded
+runpy.run_path(sys.argv[1], run_name="__main__")
+reached = together = 0
+for start, end in sorted(calls):
+    together += max(end - max(start, reached), 0)
+    reached = max(reached, end)
+print(sum(end - start for start, end in calls) / together)
+"""
+FEW_BLOCK = """\
+import asyncio
+import time
+
+def ask(n):
+    time.sleep(0.25)
+    return n * 3
+
+async def handle(n):
+    return ask(n) + 1
+
+async def main():
+    for turn in range(6):
+        print(await asyncio.gather(*(handle(n) for n in TASKS)))
+
+asyncio.run(main())
+"""
+
+
+@TWO_CPUS
+@pytest.mark.parametrize(("tasks", "at_a_time"), [("range(2)", 2), ("[4, 5, 6]", 3)])
+def test_few_tasks_gain_what_is_told(run: Runner, tmp_path: Path, tasks: str, at_a_time: int) -> None:
+    """The program waits, by construction: how many of its waits run at a time is what the patch gains."""
+    python = python_of_tests()
+    path = Path(python.script(tmp_path, "program.py", FEW_BLOCK.replace("TASKS", tasks)))
+    report = run.why_alone(python.command([str(path)]))
+    assert report["verdict"]["id"] == "blocked-event-loop", report["verdict"]
+    estimate = report["verdict"]["fix"]["estimate"]["speedup"]
+    recorder = python.script(tmp_path, "recorder.py", RECORDED)
+    gains = []
+    for patched in (False, True):
+        if patched:
+            diff = report["verdict"]["fix"]["diff"]
+            name = diff.split("\n", 1)[0].removeprefix("--- a/")
+            apply(Path(str(path).removesuffix(name)), diff)
+        command = python.command([recorder, str(path)])
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        *lines, gain = done.stdout.splitlines()
+        assert "\n".join(lines) == report["stdout"].strip()
+        gains.append(float(gain))
+    assert gains[0] == pytest.approx(1, abs=0.1)
+    assert gains[1] == pytest.approx(at_a_time, rel=0.2)
+    assert gains[1] / gains[0] == pytest.approx(estimate, rel=0.3)
 
 
 @TWO_CPUS

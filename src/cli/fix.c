@@ -151,8 +151,18 @@ static char *text_of(const json_t *answer, const char *key) {
     return text && *text ? ac_strdup(text) : NULL;
 }
 
-static void take_answer(const struct ac_buf *answer, struct ac_verdict *verdict) {
+static uint32_t number_of(const json_t *answer, const char *key) {
+    json_int_t number = json_integer_value(json_object_get(answer, key));
+    return number > 0 && number < 1 << 30 ? (uint32_t)number : 0;
+}
+
+static void take_answer(const struct ac_buf *answer, const struct ac_profile *profile,
+                        struct ac_diagnosis *diagnosis) {
+    struct ac_verdict *verdict = &diagnosis->main;
     json_t *o = json_loadb(ac_buf_text(answer), answer->len, 0, NULL);
+    if (number_of(o, "calls")) {
+        ac_diagnosis_limit(diagnosis, profile, number_of(o, "calls"), number_of(o, "at_once"));
+    }
     verdict->fix_diff = text_of(o, "diff");
     verdict->fix_withheld = verdict->fix_diff ? NULL : text_of(o, "withheld");
     json_decref(o);
@@ -181,7 +191,7 @@ void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sourc
     find_helper(python, sizeof(python), site, sizeof(site));
     char *argv[] = {python, "-I", "-B", "-c", (char *)(uintptr_t)program, site, NULL};
     if (ac_ask(argv, text, strlen(text), MAX_ANSWER, ac_now_ns() + TIME_LIMIT, &answer) == 0) {
-        take_answer(&answer, &diagnosis->main);
+        take_answer(&answer, profile, diagnosis);
     }
     ac_buf_free(&answer);
     json_free_t release;

@@ -153,6 +153,13 @@ static int build_also(const struct ac_fit *fits, size_t main, struct ac_case *c,
     }
 }
 
+/* The speed-up of a whole run by what one phase of it saves. */
+static void scale(struct ac_fit *fit, double wall_s) {
+    if (wall_s > 0 && fit->speedup > 0) {
+        fit->speedup = wall_s / (wall_s - ac_min(fit->gain_s, 0.9 * wall_s));
+    }
+}
+
 /* One verdict for a profile. `wall_s`: what the estimate is a share of, when the profile is a phase of more.
  */
 static int diagnose(const struct ac_profile *profile, ac_source_fn source, void *source_arg, double wall_s,
@@ -169,9 +176,7 @@ static int diagnose(const struct ac_profile *profile, ac_source_fn source, void 
     diagnosis->spoken = diagnosis->evidence;
     for (size_t i = 0; i < ac_entry_count; i++) {
         fits[i] = ac_entries[i].fit(diagnosis->evidence);
-        if (wall_s > 0 && fits[i].speedup > 0) {
-            fits[i].speedup = wall_s / (wall_s - ac_min(fits[i].gain_s, 0.9 * wall_s));
-        }
+        scale(&fits[i], wall_s);
     }
     size_t main = choose(fits, diagnosis->evidence->wall_s);
     struct ac_case c = {profile, diagnosis->evidence, &fits[main], source, source_arg};
@@ -398,6 +403,35 @@ int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *sou
         ac_diagnosis_free(diagnosis);
     } else {
         *ret_diagnosis = diagnosis;
+    }
+    return err;
+}
+
+int ac_diagnosis_limit(struct ac_diagnosis *diagnosis, const struct ac_profile *profile, uint32_t calls,
+                       uint32_t at_once) {
+    struct ac_evidence *e = diagnosis->spoken;
+    size_t at = 0;
+    while (strcmp(ac_entries[at].id, diagnosis->main.id) != 0) {
+        at++;
+    }
+    e->calls = calls;
+    e->at_once = at_once;
+    struct ac_fit fit = ac_entries[at].fit(e);
+    if (!ac_entries[at].fix || fit.speedup <= 0) {
+        return 0;
+    }
+    scale(&fit, e == diagnosis->evidence ? 0 : diagnosis->evidence->wall_s);
+    struct ac_case c = {profile, e, &fit, NULL, NULL};
+    struct ac_buf buf = {0};
+    int err = 0;
+    ac_entries[at].fix(&c, &buf);
+    char *text = take(&buf, &err);
+    if (!err) {
+        ac_free(diagnosis->main.fix_text);
+        diagnosis->main.fix_text = text;
+        diagnosis->main.estimate_speedup = fit.speedup;
+        diagnosis->main.estimate_cpus = fit.cpus;
+        diagnosis->main.gain_s = fit.gain_s;
     }
     return err;
 }

@@ -258,7 +258,7 @@ static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
         turns <= 0) {
         return (struct ac_fit){0};
     }
-    double k = fmin((turns + waiters) / turns, e->p_wanting);
+    double k = fmin(fmin((turns + waiters) / turns, e->p_wanting), ac_at_a_time(e, e->usable));
     double margin = fmin((waiters - 0.2) / 0.6, (held - 0.2) / 0.5);
     struct ac_fit fit = spread_over(e, fmin(turns, 1), k, ac_by_margin(margin));
     /* No thread gets faster by more than it waited: threads that mostly wait for I/O gain little. */
@@ -332,7 +332,7 @@ static struct ac_fit fit_single_python(const struct ac_evidence *e) {
     bool fits =
         is_alone(e) && python >= 0.45 && python > e->p_states[AC_NATIVE] && e->p_states[AC_GIL_WAIT] < 0.4;
     double margin = fmin((python - 0.35) / 0.35, (0.45 - e->p_states[AC_GIL_WAIT]) / 0.3);
-    struct ac_fit fit = spread_over(e, fmin(python, 1), e->usable, ac_by_margin(margin));
+    struct ac_fit fit = spread_over(e, fmin(python, 1), ac_at_a_time(e, e->usable), ac_by_margin(margin));
     fit.fits = fits && fit.fits;
     return fit;
 }
@@ -388,7 +388,8 @@ static struct ac_fit fit_single_native(const struct ac_evidence *e) {
     bool fits = is_alone(e) && native >= 0.45 && native >= e->p_states[AC_PYTHON];
     bool same = e->native.func != AC_NO_FUNC && e->native.func == e->python.func;
     double python = same ? fmin(e->python.seconds / e->wall_s, e->p_states[AC_PYTHON]) : 0;
-    double k = python > 0 ? fmin(e->usable, (native + python) / python) : e->usable;
+    double k = ac_at_a_time(e, e->usable);
+    k = python > 0 ? fmin(k, (native + python) / python) : k;
     struct ac_fit fit = spread_over(e, fmin(native + python, 1), k, ac_by_margin((native - 0.35) / 0.35));
     fit.fits = fits && fit.fits;
     return fit;

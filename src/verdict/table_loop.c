@@ -10,8 +10,8 @@ struct ac_fit ac_fit_blocked_event_loop(const struct ac_evidence *e) {
     const struct ac_loop *loop = &e->loop;
     double kept = loop->blocked + loop->busy;
     bool fits = loop->found && kept >= 0.3;
-    double others = 1 - 1 / 8.0; /* waits overlap, eight at a time, say; computing overlaps on CPUs */
-    double saved = fmin(loop->blocked * others + loop->busy * (1 - 1 / e->usable), 0.9);
+    double others = 1 - 1 / ac_at_a_time(e, ac_together(e)); /* waits overlap, computing overlaps on CPUs */
+    double saved = fmin(loop->blocked * others + loop->busy * (1 - 1 / ac_at_a_time(e, e->usable)), 0.9);
     return (struct ac_fit){.fits = fits,
                            .confidence = ac_by_margin((kept - 0.2) / 0.3),
                            .gain_s = fits ? e->wall_s * saved : 0,
@@ -79,12 +79,13 @@ struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     bool answered = loop->wakes >= 5 || ac_is_slow(&loop->slow, e->wall_s);
     bool fits = loop->found && loop->idle >= 0.5 && answered && loop->watched == 2 && e->used < 0.5 &&
                 !has_several_roots(e);
+    double saved = fmin(loop->idle, 1) * (1 - 1 / ac_at_a_time(e, ac_together(e)));
     enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
     confidence = is_slow(e) ? ac_min(confidence, ac_by_answers(&loop->slow)) : confidence;
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,
-                           .gain_s = fits ? e->wall_s * fmin(loop->idle, 1) * (1 - 1 / 8.0) : 0,
-                           .speedup = fits ? 1 / (1 - fmin(loop->idle, 1) * (1 - 1 / 8.0)) : 0};
+                           .gain_s = fits ? e->wall_s * saved : 0,
+                           .speedup = fits ? 1 / (1 - saved) : 0};
 }
 
 void ac_say_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
@@ -113,8 +114,8 @@ void ac_fix_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
     ac_buf_printf(
         buf,
         "if they do not depend on each other, asyncio.gather() or a TaskGroup, with a Semaphore that "
-        "limits them; about %.1f times faster with 8 at a time (an estimate)",
-        c->fit->speedup);
+        "limits them; about %.1f times faster with %.0f at a time (an estimate)",
+        c->fit->speedup, ac_together(c->evidence));
 }
 
 bool ac_loop_explains(const struct ac_evidence *e) {

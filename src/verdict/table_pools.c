@@ -187,7 +187,8 @@ struct ac_fit ac_fit_serial_pool_use(const struct ac_evidence *e) {
     bool fits = is_task_pool(e) && pool->one >= 0.4 && pool->several <= 0.1 * pool->one &&
                 pool->result >= 0.4 && many && pool->work + pool->task_wait >= 1.5 * overhead(e) &&
                 pool->own < 0.4;
-    double k = pool->work >= pool->task_wait ? e->usable : fmax(pool->workers, 2);
+    double size = e->at_once ? e->at_once : fmax(pool->workers, 2); /* some start as they are needed */
+    double k = ac_at_a_time(e, pool->work >= pool->task_wait ? e->usable : size);
     return saving(e, fits, 1 - pool->one * (1 - 1 / fmax(k, 1)), ac_by_margin((pool->one - 0.25) / 0.35));
 }
 

@@ -160,8 +160,8 @@ struct ac_fit ac_fit_io_sequential(const struct ac_evidence *e) {
     }
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,
-                           .gain_s = fits ? e->wall_s * most * (1 - 1 / 8.0) : 0,
-                           .speedup = 1 / (1 - most * (1 - 1 / 8.0))};
+                           .gain_s = fits ? e->wall_s * most * (1 - 1 / ac_at_a_time(e, ac_together(e))) : 0,
+                           .speedup = 1 / (1 - most * (1 - 1 / ac_at_a_time(e, ac_together(e))))};
 }
 
 void ac_say_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
@@ -183,10 +183,11 @@ void ac_why_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 void ac_fix_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(buf,
-                  "if they do not depend on each other, ask in threads; about %.1f times faster with 8 (an "
-                  "estimate; the other side must keep up)",
-                  c->fit->speedup);
+    ac_buf_printf(
+        buf,
+        "if they do not depend on each other, ask in threads; about %.1f times faster with %.0f (an "
+        "estimate; the other side must keep up)",
+        c->fit->speedup, ac_together(c->evidence));
 }
 
 void ac_code_io_sequential(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {

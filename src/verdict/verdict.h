@@ -60,6 +60,10 @@ int ac_diagnose(const struct ac_profile *profile, ac_source_fn source, void *sou
 /* The verdict of one part of the run, which is not cut into phases; no snippet that quotes source. */
 int ac_diagnose_range(const struct ac_profile *profile, int64_t from_ns, int64_t to_ns,
                       struct ac_diagnosis **ret_diagnosis);
+/* The estimate of the main verdict again, now that the source has told how many calls there are each time and
+ * how many of them the fix lets run at once; 0: not known. */
+int ac_diagnosis_limit(struct ac_diagnosis *diagnosis, const struct ac_profile *profile, uint32_t calls,
+                       uint32_t at_once);
 void ac_diagnosis_free(struct ac_diagnosis *diagnosis);
 
 /* The ids of the table, for help and docs; NULL past the end. */

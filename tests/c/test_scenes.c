@@ -602,6 +602,50 @@ static void the_code_is_the_users(void **state) {
     }
 }
 
+static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
+    struct ac_diagnosis *d;
+    *ret_profile = profile_of(s);
+    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
+    return d;
+}
+
+/* The source may tell that there are too few calls for what the fix could do. */
+static void few_calls_gain_less(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t calls, at_once;
+        double least, most; /* of the estimate */
+        const char *words;
+    } cases[] = {
+        {"requests in a loop", 0, 0, 4.6, 4.8, "with 8 ("},  /* 90 % waits */
+        {"requests in a loop", 2, 8, 1.8, 1.85, "with 2 ("}, /* 1 / (.1 + .9 / 2) */
+        {"requests in a loop", 10, 8, 3.5, 3.6, "with 8 ("}, /* two rounds: five at a time */
+        {"requests in a loop", 800, 8, 4.6, 4.8, "with 8 ("},
+        {"one await after another", 3, 8, 2.7, 2.8, "with 3 at a time"},
+        {"a sleep in a coroutine", 2, 6, 1.8, 1.85, "up to 1.8 times"},
+        {"a callback that computes", 2, 6, 1.8, 1.85, "up to 1.8 times"},
+        {"result() in a loop", 3, 2, 1.45, 1.55, "up to 1.5 times"}, /* two workers take two rounds */
+        {"result() in a loop", 400, 2, 1.95, 2.05, "up to 2.0 times"},
+    };
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        size_t at = 0;
+        while (strcmp(scenes[at].name, cases[i].name) != 0) {
+            at++;
+        }
+        struct ac_profile *p;
+        struct ac_diagnosis *d = diagnosis_of(&scenes[at], &p);
+        assert_int_equal(ac_diagnosis_limit(d, p, cases[i].calls, cases[i].at_once), 0);
+        print_message("%s, %u calls: %.2f, %s\n", cases[i].name, cases[i].calls, d->main.estimate_speedup,
+                      d->main.fix_text);
+        assert_true(d->main.estimate_speedup > cases[i].least && d->main.estimate_speedup < cases[i].most);
+        assert_true(d->main.gain_s > 0 && d->main.gain_s < 4);
+        assert_non_null(strstr(d->main.fix_text, cases[i].words));
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+}
+
 /* --- phases */
 
 #define WORKING(from, to, state)                                                                             \
@@ -621,13 +665,6 @@ static const struct scene changing = {
                           {3, 6, AC_GIL_WAIT, "work " APP ":7" THREAD, .03, 0, .66}}},
                {.process = 1, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}},
                {.process = 2, .main = true, .spans = {WORKING(6, 9, AC_PYTHON)}}}};
-
-static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
-    struct ac_diagnosis *d;
-    *ret_profile = profile_of(s);
-    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
-    return d;
-}
 
 static void phases_are_told(void **state) {
     (void)state;
@@ -802,7 +839,7 @@ int main(void) {
         cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(what_cpus_did_is_kept),     cmocka_unit_test(the_phase_that_speaks_is_kept),
-        cmocka_unit_test(the_code_is_the_users),
+        cmocka_unit_test(the_code_is_the_users),     cmocka_unit_test(few_calls_gain_less),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }

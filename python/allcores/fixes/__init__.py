@@ -19,13 +19,19 @@ __all__ = ["answer", "main"]
 MAX_REQUEST = 1 << 20
 
 
-def answer(text: str) -> dict[str, str]:
-    """``{"diff": ...}``, ``{"withheld": reason}``, or nothing for a verdict without rewrites. Never raises."""
+def answer(text: str) -> dict[str, str | int]:
+    """``{"diff": ...}``, ``{"withheld": reason}``, or nothing for a verdict without rewrites; with ``calls`` and
+    ``at_once`` where the source tells them. Never raises."""
     try:
         request = Request.parse(text)
-        if request.verdict not in REWRITES:
-            return {}
-        return {"diff": _diff(request)}
+    except Exception:
+        return {"withheld": "the request cannot be read"}
+    return {**_answer(request), **request.told}
+
+
+def _answer(request: Request) -> dict[str, str | int]:
+    try:
+        return {"diff": _diff(request)} if request.verdict in REWRITES else {}
     except Withheld as withheld:
         return {"withheld": str(withheld)}
     except (RecursionError, MemoryError):

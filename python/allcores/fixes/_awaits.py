@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from allcores.fixes._loops import add_import
+from allcores.fixes._loops import AT_ONCE, add_import
 from allcores.fixes._pools import in_every_turn, is_used_after, require_given_apart
 from allcores.fixes._request import Withheld
 from allcores.fixes._safe import (
@@ -18,8 +18,6 @@ from allcores.fixes._safe import (
     words,
 )
 from allcores.fixes._source import AnyFunction, Source
-
-AT_ONCE = 8  # as the estimate says; servers take that from one client
 
 
 def _asyncio(source: Source, module: Module) -> str:
@@ -64,16 +62,6 @@ def _awaited(node: ast.AST) -> list[ast.Await]:
     return [one for one in ast.walk(node) if isinstance(one, ast.Await)]
 
 
-def _count(items: ast.expr) -> int | None:
-    """How many there are, where the source says so."""
-    match items:
-        case ast.List(elts=elts) | ast.Tuple(elts=elts) if not any(isinstance(e, ast.Starred) for e in elts):
-            return len(elts)
-        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int() as count)]):
-            return count
-    return None
-
-
 class _Gather:
     """The words of a gather over a loop's items, and the lines that must stand before it."""
 
@@ -90,7 +78,8 @@ class _Gather:
                 ("call", "one", "_call"),
             )
         )
-        text, count = source.text(call), _count(items)
+        text, count = source.text(call), module.count_of(items, source.function_of(call))
+        source.request.tell(count, AT_ONCE)
         few = count is not None and count <= AT_ONCE
         each = text if few else f"{limited}({text})"
         self.text = f"await {asyncio}.gather(*({each} for {source.text(target)} in {source.text(items)}))"
@@ -266,6 +255,29 @@ def _runs_beside_others(source: Source, module: Module, name: str, seen: set[str
     return False
 
 
+def _alive(source: Source, module: Module, name: str, seen: set[str]) -> int | None:
+    """How many calls of the coroutine are alive at once, where the source says so."""
+    uses = [
+        one
+        for one in ast.walk(source.tree)
+        if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
+    ]
+    calls = [source.parent[one] for one in uses]
+    if name in seen or not calls or not all(isinstance(one, ast.Call) for one in calls):
+        return None
+    seen.add(name)
+    above = [source.parent[one] for one in calls]
+    match above:
+        case [ast.GeneratorExp(generators=[made]) | ast.ListComp(generators=[made])] if not made.ifs:
+            return module.count_of(made.iter, source.function_of(calls[0]))
+        case [ast.Await()]:
+            site = source.function_of(calls[0])
+            return _alive(source, module, site.name, seen) if site else None
+        case [ast.Call(args=args), *_] if all(one is above[0] for one in above):
+            return len(calls) if 1 < len(calls) == len(args) else None
+    return None
+
+
 def _blocking(source: Source, module: Module, coroutine: AnyFunction, line: int) -> ast.Call | None:
     """The outermost call on a line of a coroutine that is no await and that may go to a thread."""
     for one in ast.walk(coroutine):
@@ -300,10 +312,14 @@ def in_a_thread(source: Source) -> bool:
         call = _blocking(source, module, coroutine, line)
         if call is None or source.function_of(call) is not coroutine:
             continue
+        dotted = module.dotted(call.func)
+        calls = _alive(source, module, coroutine.name, set())
+        threads = min(32, source.request.default_workers + 4)  # of asyncio's own pool
+        source.request.tell(calls, calls if calls and dotted == "time.sleep" else threads)
         if source.request.computes:
             raise Withheld("what blocks the loop computes: a thread would hold the GIL as long")
         _require_free(source, module, coroutine, call)
-        asyncio, dotted = _asyncio(source, module), module.dotted(call.func)
+        asyncio = _asyncio(source, module)
         given = [source.text(one) for one in call.args]
         given += [
             f"{one.arg}={source.text(one.value)}" if one.arg else f"**{source.text(one.value)}"

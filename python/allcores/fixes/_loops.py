@@ -10,6 +10,8 @@ from allcores.fixes._request import Withheld
 from allcores.fixes._safe import Module, require_task
 from allcores.fixes._source import Source
 
+AT_ONCE = 8  # as the estimate says; servers take that from one client
+
 
 def _append_of(loop: ast.For) -> tuple[str, str] | None:
     """``for x in items: results.append(f(x))``: the list's and the function's name."""
@@ -92,6 +94,9 @@ def _to_pool(source: Source, processes: bool) -> bool:
         else:
             continue
         function = source.function_of(statement)
+        waits = source.request.verdict == "io-sequential"
+        at_once = AT_ONCE if waits else source.request.pool_size if processes else source.request.workers
+        source.request.tell(module.count_of(items, function), at_once)
         text, chunk = source.text(items), ""
         last = statement.end_lineno or statement.lineno
         if "\n" in text or (made and statement.lineno != last):
@@ -108,7 +113,7 @@ def _to_pool(source: Source, processes: bool) -> bool:
             chunk = f", chunksize=max(1, len({text}) // {4 * source.request.workers})"
         else:
             require_task(module, name, process=False, network=True)
-            workers = str(8 if source.request.verdict == "io-sequential" else source.request.workers)
+            workers = str(at_once)
         kind = "ProcessPoolExecutor" if processes else "ThreadPoolExecutor"
         call = f"{pool}.map({name}, {text}{chunk})"
         indent = source.indent(statement)

@@ -90,7 +90,7 @@ def _workers(source: Source, module: Module, call: ast.Call) -> int:
     run can tell."""
     given = [*call.args[:1], *[one.value for one in call.keywords if one.arg in ("max_workers", "processes")]]
     if not given:
-        return source.request.pool_size
+        return source.request.default_workers
     size = given[0]
     if isinstance(size, ast.Name):
         size = module.value_of(size.id, source.function_of(call)) or size
@@ -126,13 +126,15 @@ def threads_to_processes(source: Source) -> bool:
         if not _is_called(one, "map", "submit"):
             raise Withheld("the pool is used in ways that were not thought of")
         _check_arguments(source, module, one)
-    require_memory(source.request, _workers(source, module, call))
+    numbered = bool(call.args or call.keywords)
+    workers = _workers(source, module, call) if numbered else source.request.pool_size
+    require_memory(source.request, workers)
     # the pool's tasks: each checked, the guard made once
     names = sorted({_task_of(one) for one in tasks})
     for name in names[1:]:
         require_task(module, name, process=True)
     process_task(source, module, names[0])
-    if not call.args and not call.keywords:
+    if not numbered:
         end = source.span(call)[1] - 1
         source.edits.append((end, end, source.request.number))
     if isinstance(call.func, ast.Name):
@@ -191,7 +193,10 @@ def collect_later(source: Source) -> bool:
         made = _submitted(wait)
         assert made is not None and isinstance(made.func, ast.Attribute)
         assert isinstance(made.func.value, ast.Name)
-        pool_of(source, module, made.func.value.id, loop)
+        pool = pool_of(source, module, made.func.value.id, loop)
+        source.request.tell(
+            module.count_of(loop.iter, source.function_of(loop)), _workers(source, module, pool)
+        )
         _plain_loop(loop)
         if not in_every_turn(source, loop, wait):
             raise Withheld("the task is not submitted in every turn of the loop")

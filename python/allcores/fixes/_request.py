@@ -29,6 +29,15 @@ class Request:
     rss_bytes: int = 0  # the most memory that the program was seen to hold; 0: not known
     free_bytes: int = 0  # that more of it could have; 0: not known
     started_ns: int = 0  # 0: not known
+    told: dict[str, int] = field(default_factory=dict)  # by the source, for the estimate: see tell()
+
+    def tell(self, calls: int | None, at_once: int) -> None:
+        """How many calls there are each time, where the source says so, and how many of them the diff lets run at
+        once. Withheld where there is nothing to run side by side."""
+        if calls is not None:
+            self.told = {"calls": calls, "at_once": at_once}
+            if calls < 2:
+                raise Withheld("there is no more than one call each time: nothing runs beside it")
 
     @property
     def default_workers(self) -> int:

@@ -299,6 +299,43 @@ class Module:
                 )
         return False
 
+    def count_of(self, node: ast.expr, function: AnyFunction | None) -> int | None:
+        """How many items there are, where the source says so."""
+        match node:
+            case ast.List(elts=elts) | ast.Tuple(elts=elts) if not any(
+                isinstance(one, ast.Starred) for one in elts
+            ):
+                return len(elts) or None
+            case ast.Call(func=ast.Name(id="range"), args=args):
+                values = [one.value for one in args if isinstance(one, ast.Constant)]
+                numbers = [one for one in values if isinstance(one, int)]
+                known = len(numbers) == len(args) and (len(numbers) < 3 or numbers[2])
+                return len(range(*numbers)) if known else None
+            case ast.Call(func=ast.Name(id="list" | "sorted" | "tuple" | "enumerate"), args=[items]):
+                return self.count_of(items, function)
+            case ast.ListComp(generators=[ast.comprehension(iter=items, ifs=[])]):
+                return self.count_of(items, function)
+            case ast.Name(id=name):
+                value = self.value_of(name, function)
+                if value is not None and not isinstance(value, ast.Name) and not self._is_changed(name):
+                    return self.count_of(value, function)
+        return None
+
+    def _is_changed(self, name: str) -> bool:
+        """May the object that a name stands for get more items, or fewer?"""
+        for one in ast.walk(self.source.tree):
+            if isinstance(one, ast.AugAssign) and root(one.target) == name:
+                return True
+            if isinstance(one, ast.Delete | ast.Global) and name in stored(one) | set(
+                getattr(one, "names", [])
+            ):
+                return True
+            if isinstance(one, ast.Attribute) and root(one) == name and one.attr not in READERS:
+                return True
+            if isinstance(one, ast.Subscript) and root(one) == name and not isinstance(one.ctx, ast.Load):
+                return True
+        return False
+
     def returns_small(self, function: AnyFunction, depth: int = 0) -> bool:
         """Is every result of the function a small one?"""
         returns = [one for one in ast.walk(function) if isinstance(one, ast.Return)]

@@ -362,6 +362,7 @@ def joined_threads(source: Source) -> bool:
     lines = range(first.lineno, (last.end_lineno or last.lineno) + 1)
     if "\n" in threads.text or any("#" in source.line_text(line) for line in lines):
         raise Withheld("a comment stands in what would be replaced")
+    source.request.tell(module.count_of(threads.items, site), source.request.pool_size)
     if not module.has_length(threads.items, site):
         raise Withheld(f"whether {threads.text} can be counted and taken as a whole cannot be told")
     if not module.has_small_items(threads.items, site):
