@@ -66,7 +66,7 @@ static void put_top(struct ac_page *page, const struct ac_html_head *head) {
 
 /* Figures stand to the right and on one line; sentences do not. */
 static bool is_figure(const char *cell) {
-    return !cell || (strlen(cell) < 16 && strchr("0123456789+-", *cell));
+    return !cell || (strlen(cell) < 32 && strchr("0123456789+-", *cell) && !strpbrk(cell, ";,"));
 }
 
 static bool is_figures(const struct ac_html_head *head, size_t column) {

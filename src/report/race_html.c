@@ -1,51 +1,85 @@
 /* race_html.c - a race as a page: the table of all contenders, and a tab for each on one time axis. */
 #include <stdio.h>
 
-#include "allcores/race.h"
 #include "report/report.h"
+#include "verdict/race.h"
 
-#define COLUMNS 7
+enum { NAME, WALL, SPEED_UP, CPU, CORES, START_UP, PICKLING, MEMORY, WHY, COLUMNS };
+static const char *const columns[COLUMNS] = {"Contender", "Wall time", "Speed-up",    "CPU time", "Cores",
+                                             "Start-up",  "Pickling",  "Peak memory", "Why"};
 
 struct row {
-    char text[COLUMNS - 1][32];
+    char text[WHY][48];
     char note[512];
 };
 
+static void put_wall(const struct ac_race_contender *c, char *cell, size_t size) {
+    double least, most;
+    ac_race_range(c, &least, &most);
+    if (c->run_count > 1) {
+        snprintf(cell, size, "%.2f s (%.2f–%.2f)", c->median.wall_s, least, most);
+    } else {
+        snprintf(cell, size, "%.2f s", c->median.wall_s);
+    }
+}
+
 static void put_row(const struct ac_race_contender *c, struct row *row, const char **cells) {
     const struct ac_race_run *run = &c->median;
-    cells[0] = c->name;
+    cells[NAME] = c->name;
     if (c->error) {
-        cells[COLUMNS - 1] = c->error;
+        cells[WHY] = c->error;
         return;
     }
-    snprintf(row->text[0], sizeof(row->text[0]), "%.2f s", run->wall_s);
-    snprintf(row->text[1], sizeof(row->text[1]), "%.2f×", c->speedup);
-    snprintf(row->text[2], sizeof(row->text[2]), "%.1f", run->cores_used);
-    snprintf(row->text[3], sizeof(row->text[3]), "%.2f s", run->pickling_s);
-    snprintf(row->text[4], sizeof(row->text[4]), "%.0f MB", (double)ac_max(run->peak_bytes, 0) / 1e6);
-    for (int i = 0; i < COLUMNS - 2; i++) {
-        cells[i + 1] = row->text[i];
+    put_wall(c, row->text[WALL], sizeof(row->text[WALL]));
+    snprintf(row->text[SPEED_UP], sizeof(row->text[0]), "%.2f×", c->speedup);
+    snprintf(row->text[CPU], sizeof(row->text[0]), "%.2f s", run->cpu_s);
+    snprintf(row->text[CORES], sizeof(row->text[0]), "%.1f", run->cores_used);
+    snprintf(row->text[START_UP], sizeof(row->text[0]), "%.2f s", run->start_up_s);
+    snprintf(row->text[PICKLING], sizeof(row->text[0]), "%.2f s", run->pickling_s);
+    snprintf(row->text[MEMORY], sizeof(row->text[0]), "%.0f MB", (double)ac_max(run->peak_bytes, 0) / 1e6);
+    for (int i = WALL; i < WHY; i++) {
+        cells[i] = row->text[i];
     }
-    if (c->speedup <= 0) {
-        cells[2] = NULL;
-    }
+    cells[SPEED_UP] = c->speedup > 0 ? cells[SPEED_UP] : NULL;
+    cells[START_UP] = run->start_up_s >= 0 ? cells[START_UP] : NULL; /* the function was not seen */
     snprintf(row->note, sizeof(row->note), "%s%s", c->reason, c->differs ? "; its results differ" : "");
-    cells[COLUMNS - 1] = row->note;
+    cells[WHY] = row->note;
+}
+
+static void put_evidence(const struct ac_race *race, struct ac_buf *buf) {
+    size_t runs = 0;
+    for (size_t i = 0; i < race->count; i++) {
+        runs = ac_max(runs, race->contenders[i].run_count);
+    }
+    ac_buf_printf(buf, "%s, %s, %.4g usable CPUs", race->work, race->python, race->usable);
+    if (runs > 1) {
+        ac_buf_printf(buf, "; medians of %zu runs, with least and most; below, the fastest run of each",
+                      runs);
+    }
+    if (race->note) {
+        ac_buf_printf(buf, "; %s", race->note);
+    }
+    if (race->advice) {
+        ac_buf_printf(buf, "; %s", race->advice);
+    }
+}
+
+/* Of the runs that are shown, which are not those of the medians. */
+static double shown_speedup(const struct ac_race *race, const struct ac_race_contender *c) {
+    const struct ac_race_contender *base = &race->contenders[0];
+    bool known = c->speedup > 0 && base->profile && c->profile && c->profile->wall_ns > 0;
+    return known ? (double)base->profile->wall_ns / (double)c->profile->wall_ns : 0;
 }
 
 int ac_report_race_html(const struct ac_race *race, const struct ac_html_options *options,
                         struct ac_buf *buf) {
-    static const char *const columns[COLUMNS] = {"Contender", "Wall time",   "Speed-up", "Cores used",
-                                                 "Pickling",  "Peak memory", "Why"};
     struct ac_html_run *runs = ac_calloc(race->count, sizeof(*runs));
     struct row *rows = ac_calloc(race->count, sizeof(*rows));
     const char **cells = ac_calloc(race->count * COLUMNS, sizeof(*cells));
     struct ac_buf evidence = {0};
     int err = runs && rows && cells ? 0 : -ENOMEM;
     size_t count = 0, shown = 0;
-    ac_buf_printf(&evidence, "%s, %s, %.4g usable CPUs%s%s%s%s", race->work, race->python, race->usable,
-                  race->note ? "; " : "", race->note ? race->note : "", race->advice ? "; " : "",
-                  race->advice ? race->advice : "");
+    put_evidence(race, &evidence);
     for (size_t i = 0; !err && i < race->count; i++) {
         const struct ac_race_contender *c = &race->contenders[i];
         if (c->left_out) {
@@ -57,7 +91,7 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
                                              .note = c->error ? c->error : c->reason,
                                              .profile = c->error ? NULL : c->profile,
                                              .diagnosis = c->error ? NULL : c->diagnosis,
-                                             .speedup = c->speedup};
+                                             .speedup = shown_speedup(race, c)};
     }
     const struct ac_html_head head = {.title = "allcores race",
                                       .headline = race->reason,

@@ -15,12 +15,8 @@ static void put_safe(struct ac_buf *buf, const char *text) {
 }
 
 static void put_wall(const struct ac_race_contender *c, struct ac_buf *buf) {
-    double least = c->median.wall_s;
-    double most = least;
-    for (size_t i = 0; i < c->run_count; i++) {
-        least = ac_min(least, c->runs[i].wall_s);
-        most = ac_max(most, c->runs[i].wall_s);
-    }
+    double least, most;
+    ac_race_range(c, &least, &most);
     ac_buf_printf(buf, "%7.2f s", c->median.wall_s);
     if (c->run_count > 1) {
         ac_buf_printf(buf, " (%.2f-%.2f)", least, most);

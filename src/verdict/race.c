@@ -23,6 +23,14 @@ void ac_race_contender_take(struct ac_race_contender *contender, struct ac_profi
     contender->diagnosis = diagnosis;
 }
 
+void ac_race_range(const struct ac_race_contender *contender, double *ret_least_s, double *ret_most_s) {
+    *ret_least_s = *ret_most_s = contender->median.wall_s;
+    for (size_t i = 0; i < contender->run_count; i++) {
+        *ret_least_s = ac_min(*ret_least_s, contender->runs[i].wall_s);
+        *ret_most_s = ac_max(*ret_most_s, contender->runs[i].wall_s);
+    }
+}
+
 double ac_race_limit(const struct ac_race *race, double asked_s) {
     const struct ac_race_contender *first = &race->contenders[0];
     if (asked_s > 0) {

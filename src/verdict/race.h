@@ -32,6 +32,8 @@ int ac_race_contender_picked(struct ac_race_contender *contender, const struct a
 /* Seconds that the next contender may take; asked_s as the user gave it, 0 if not. */
 double ac_race_limit(const struct ac_race *race, double asked_s);
 void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis);
+/* The least and the most wall time of its runs. */
+void ac_race_range(const struct ac_race_contender *contender, double *ret_least_s, double *ret_most_s);
 /* Medians, speed-ups, reasons, winner: once all contenders have run. */
 int ac_race_judge(struct ac_race *race);
 

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "made_up.h"
 #include "report/report.h"
 #include "verdict/race.h"
 
@@ -78,7 +79,60 @@ static void test_limits(void **state) {
     assert_true(ac_race_limit(&race, 7) == 7);
 }
 
+/* The table has medians and their range; a tab plays the fastest run, and its clock tells that one's
+ * speed-up. */
+static void test_page_of_several_runs(void **state) {
+    (void)state;
+    struct ac_race_run first[] = {{.wall_s = 2.5}, {.wall_s = 2}, {.wall_s = 3}};
+    struct ac_race_run second[] = {{.wall_s = 2.25}, {.wall_s = 2.75}, {.wall_s = 2}};
+    char word[] = "x";
+    struct ac_race_contender contenders[] = {
+        {.name = "sequential", .runs = first, .median = {2.5, 2.4, 1, -1, 0, 5000000, 0, 0}, .speedup = 1},
+        {.name = "threads",
+         .runs = second,
+         .median = {2.25, 4.25, 1.9, 0.125, 0.25, 6000000, 0, 0},
+         .speedup = 2.5 / 2.25}};
+    struct ac_race race = {
+        .work = word, .python = word, .usable = 2, .contenders = contenders, .count = 2, .reason = word};
+    const struct ac_html_options options = {0};
+    struct ac_buf page = {0};
+    for (size_t i = 0; i < race.count; i++) {
+        contenders[i].run_count = 3;
+        contenders[i].reason = word;
+        assert_int_equal(made_up_profile(2, i ? 1 : 2, &contenders[i].profile), 0);
+        assert_int_equal(ac_diagnose(contenders[i].profile, NULL, NULL, &contenders[i].diagnosis), 0);
+    }
+    assert_int_equal(ac_report_race_html(&race, &options, &page), 0);
+    static const char *const expected[] = {
+        "medians of 3 runs, with least and most; below, the fastest run of each",
+        "class=\"n\">2.50 s (2.00–3.00)<",
+        "data-column=\"Start-up\" class=\"n\"><",
+        ">2.25 s (2.00–2.75)<",
+        ">1.11×<",
+        ">4.25 s<",
+        ">1.9<",
+        ">0.12 s<",
+        ">0.25 s<",
+        ">6 MB<",
+        "\"speedup\":1,",
+        "\"speedup\":2,"};
+    const char *at = ac_buf_text(&page);
+    for (size_t i = 0; i < AC_COUNT(expected); i++) {
+        const char *found = strstr(at, expected[i]);
+        if (!found) {
+            fail_msg("no \"%s\" after what came before it", expected[i]);
+        }
+        at = found;
+    }
+    ac_buf_free(&page);
+    for (size_t i = 0; i < race.count; i++) {
+        ac_diagnosis_free(contenders[i].diagnosis);
+        ac_profile_free(contenders[i].profile);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_limits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_page_of_several_runs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
