@@ -136,7 +136,7 @@ await page.keyboard.press("ArrowRight");
 seen.live = await page.locator("[aria-live]").innerText();
 await page.keyboard.press("Shift+ArrowRight");
 seen.key_range = await page.locator(".range").innerText();
-if (await page.locator("select.state").count()) { // made-up runs have no stacks
+if (await page.locator("select.state").count()) {
   seen.tops = {}; // the top lines by state
   for (const value of await page.locator("select.state option").evaluateAll((all) => all.map((one) => one.value))) {
     await page.selectOption("select.state", value);

@@ -133,7 +133,8 @@ def test_filter(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
 
 def test_top_lines_by_state(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
     """Those of a state are where its time went, and no other's."""
-    stacks = data(page(allcores, recording))["stacks"]
+    run = data(page(allcores, recording))
+    stacks = run["stacks"]
     states = {one["s"][i] for one in stacks for i in range(0, len(one["s"]), 2)}
     assert set(seen["tops"]) == {"-1", *map(str, states)} and {0, 1} <= states
     for state, rows in seen["tops"].items():
@@ -141,8 +142,8 @@ def test_top_lines_by_state(allcores: str, recording: Path, seen: dict[str, Any]
         for one in stacks:
             own = zip(one["s"][::2], one["s"][1::2], strict=True)
             spent = sum(ms for at, ms in own if state in ("-1", str(at)))
-            if one["f"] and spent:
-                name = "{}  {}:{}".format(*one["f"])
+            if one["f"] >= 0 and spent:
+                name = "{}  {}:{}".format(*run["frames"][one["f"]])
                 lines[name] = lines.get(name, 0) + spent
         told = sorted(lines.values(), reverse=True)[:12]
         assert [time for _, time in rows] == [seconds(ms) for ms in told]

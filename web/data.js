@@ -98,7 +98,7 @@ export function decode(raw, base) {
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);
       for (let i = 0; i < one.s.length; i += 2) own[one.s[i]] += one.s[i + 1];
-      return {parent: one.p, frame: one.f, own};
+      return {parent: one.p, frame: raw.frames[one.f] ?? null, own};
     }),
   };
 }

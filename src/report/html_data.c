@@ -11,13 +11,16 @@
 
 #define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
 #define MAX_STEPS      1000000 /* of all lanes, to begin with */
-#define MAX_LANE_BYTES 180000  /* of all lanes, once alike steps are one piece */
+#define MAX_LANE_BYTES 160000  /* of all lanes, once alike steps are one piece */
 #define MAX_PAGE_BYTES 1600000 /* of all runs' lanes */
 #define MAX_LANES      1024
 #define MAX_BUSY       16384 /* figures of all runs' CPUs */
 #define MAX_NODES      1500  /* of the flame graph: a stack may be 192 deep */
-#define MAX_NAME       120   /* bytes of a name in it */
-#define LEAST_SHARE    0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
+#define MAX_STACK_BYTES                                                                                      \
+    75000                 /* of all of a run's: with the lanes, the ranges and the script under 400 KB       \
+                           */
+#define MAX_NAME    120   /* bytes of a name in it */
+#define LEAST_SHARE 0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
 
 /* --- the data: lanes. A lane is [gap, length, code, ...] in units of the step; the code is
  * state + 10 * activity + 50 * (cpu + 1). */
@@ -156,7 +159,7 @@ static void put_gils(struct ac_page *page) {
     ac_buf_str(page->buf, "]");
 }
 
-/* --- the data: stacks by state, [parent, frame, then ms by state in pairs] a node */
+/* --- the data: stacks by state: p the parent, f the frame of "frames", s ms by state in pairs */
 
 static void put_frame(struct ac_page *page, uint32_t frame) {
     const struct ac_profile *p = page->run->profile;
@@ -177,16 +180,9 @@ struct sums {
     uint32_t number;
 };
 
-static void put_node(struct ac_page *page, const struct sums *sums, uint32_t node) {
-    const struct ac_node *n = &page->run->profile->nodes[node];
-    ac_buf_printf(page->buf, "%s{\"p\":%d,\"f\":", node ? ",\n" : "",
-                  node ? (int)sums[n->parent].number : -1);
-    if (node) {
-        put_frame(page, n->frame);
-    } else {
-        ac_buf_str(page->buf, "null");
-    }
-    ac_buf_str(page->buf, ",\"s\":[");
+static void put_node(struct ac_page *page, const struct sums *sums, uint32_t node, int frame) {
+    ac_buf_printf(page->buf, "%s{\"p\":%d,\"f\":%d,\"s\":[", node ? ",\n" : "",
+                  node ? (int)sums[page->run->profile->nodes[node].parent].number : -1, frame);
     for (int s = 0, first = 1; s < AC_STATE_COUNT; s++) {
         if (sums[node].own[s] >= 100000) {
             ac_buf_printf(page->buf, "%s%d,%.1f", first ? "" : ",", s, (double)sums[node].own[s] / 1e6);
@@ -201,12 +197,12 @@ static int64_t least_of(const struct ac_page *page, const struct sums *sums) {
     const struct ac_profile *p = page->run->profile;
     size_t most = ac_max((size_t)MAX_NODES / page->count, (size_t)300);
     int64_t least = (int64_t)((double)sums[0].all * LEAST_SHARE);
-    for (size_t kept = SIZE_MAX;
-         kept > most && least<INT64_MAX / 2; least = kept> most ? 2 * least + 1 : least) {
+    for (size_t kept = SIZE_MAX; kept > most && least < INT64_MAX / 2;) {
         kept = 0;
         for (size_t i = 0; i < p->node_count; i++) {
             kept += sums[i].all > least;
         }
+        least += kept > most ? least / 16 + 1 : 0;
     }
     return least;
 }
@@ -217,10 +213,52 @@ static bool is_told(const struct ac_profile *p, const struct sums *sums, uint32_
            (sums[node].all > least && !ac_is_race_harness(p, p->frames[p->nodes[node].frame].func));
 }
 
+struct stacks {
+    struct sums *sums; /* by node */
+    uint32_t *frames;  /* 1 + the number that a frame is told by; 0: not yet */
+    struct ac_buf nodes, names;
+};
+
+/* All with more time than `least`; the others' is told as their parents'. A frame is named once. */
+static void tell_stacks(const struct ac_page *page, struct stacks *told, int64_t least) {
+    const struct ac_profile *p = page->run->profile;
+    struct sums *sums = told->sums;
+    struct ac_page nodes = *page, names = *page;
+    nodes.buf = &told->nodes;
+    names.buf = &told->names;
+    ac_buf_clear(nodes.buf);
+    ac_buf_clear(names.buf);
+    memset(told->frames, 0, p->frame_count * sizeof(*told->frames));
+    for (size_t i = p->node_count - 1; i > 0; i--) {
+        for (int s = 0; !is_told(p, sums, (uint32_t)i, least) && s < AC_STATE_COUNT; s++) {
+            sums[p->nodes[i].parent].own[s] += sums[i].own[s];
+            sums[i].own[s] = 0;
+        }
+    }
+    uint32_t frames = 0;
+    for (uint32_t i = 0, number = 0; i < p->node_count; i++) {
+        uint32_t frame = p->nodes[i].frame;
+        if (!is_told(p, sums, i, least)) { /* what grows from it grows from its parent */
+            sums[i].number = sums[p->nodes[i].parent].number;
+            continue;
+        }
+        if (i && !told->frames[frame]) {
+            ac_buf_str(names.buf, frames ? ",\n" : "");
+            put_frame(&names, frame);
+            told->frames[frame] = ++frames;
+        }
+        sums[i].number = number++;
+        put_node(&nodes, sums, i, i ? (int)told->frames[frame] - 1 : -1);
+    }
+}
+
 static int put_stacks(struct ac_page *page) {
     const struct ac_profile *p = page->run->profile;
     struct sums *sums = ac_calloc(p->node_count, sizeof(*sums));
-    if (!sums) {
+    struct stacks told = {.sums = sums, .frames = ac_calloc(p->frame_count + 1, sizeof(*told.frames))};
+    if (!sums || !told.frames) {
+        ac_free(told.frames);
+        ac_free(sums);
         return -ENOMEM;
     }
     for (size_t i = 0; i < p->cell_count; i++) {
@@ -231,21 +269,20 @@ static int put_stacks(struct ac_page *page) {
         sums[p->nodes[i].parent].all += sums[i].all;
     }
     int64_t least = least_of(page, sums);
-    for (size_t i = p->node_count - 1; i > 0; i--) {
-        for (int s = 0; !is_told(p, sums, (uint32_t)i, least) && s < AC_STATE_COUNT; s++) {
-            sums[p->nodes[i].parent].own[s] += sums[i].own[s];
-        }
+    tell_stacks(page, &told, least);
+    while (told.nodes.len + told.names.len > MAX_STACK_BYTES && least < INT64_MAX / 2 && !told.nodes.err) {
+        least += least / 16 + 1;
+        tell_stacks(page, &told, least);
     }
-    ac_buf_str(page->buf, ",\n\"stacks\":[");
-    for (uint32_t i = 0, number = 0; i < p->node_count; i++) {
-        if (is_told(p, sums, i, least)) {
-            sums[i].number = number++;
-            put_node(page, sums, i);
-        } else { /* what grows from it grows from its parent */
-            sums[i].number = sums[p->nodes[i].parent].number;
-        }
-    }
+    ac_buf_str(page->buf, ",\n\"frames\":[");
+    ac_buf_bytes(page->buf, ac_buf_text(&told.names), told.names.len);
+    ac_buf_str(page->buf, "],\n\"stacks\":[");
+    ac_buf_bytes(page->buf, ac_buf_text(&told.nodes), told.nodes.len);
     ac_buf_str(page->buf, "]");
+    page->buf->err = page->buf->err ? page->buf->err : told.nodes.err ? told.nodes.err : told.names.err;
+    ac_buf_free(&told.nodes);
+    ac_buf_free(&told.names);
+    ac_free(told.frames);
     ac_free(sums);
     return 0;
 }

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TURN (5 * (int64_t)AC_NS_PER_MS)
+#define STACKS 64 /* that differ */
+#define TURN   (5 * (int64_t)AC_NS_PER_MS)
 
 static int add_thread(struct ac_profile *p, uint32_t i, int64_t wall_ns) {
     char name[32];
@@ -43,6 +44,54 @@ static int add_turns(struct ac_profile *p, uint32_t threads, int64_t wall_ns) {
     return err;
 }
 
+/* A stack as applications have them: a common way in, then deeper by one of several functions at each step.
+ */
+static int add_stack(struct ac_profile *p, uint32_t *random, uint32_t *ret_node) {
+    uint32_t frames[48];
+    size_t depth = 16 + (*random = *random * 1664525 + 1013904223) % 32;
+    int err = 0;
+    for (size_t i = 0; !err && i < depth; i++) {
+        *random = *random * 1664525 + 1013904223;
+        uint32_t which = i < 6 ? 0 : (*random >> 24) % 12;
+        char name[64], file[96];
+        uint32_t func = 0;
+        snprintf(name, sizeof(name), "RequestHandler%zu.process_batch_%u", i, which);
+        snprintf(file, sizeof(file), "/srv/application/package_%zu/handlers_%u.py", i, which);
+        err = ac_profile_func(p, name, file, 10, &func);
+        err = err ? err : ac_profile_frame(p, func, 10 + (int32_t)which, &frames[depth - 1 - i]);
+    }
+    return err ? err : ac_profile_stack(p, frames, depth, ret_node);
+}
+
+/* Each state's time in all of them, in the first nine times as much as in the last. */
+static int add_cells(struct ac_profile *p, const uint32_t *nodes) {
+    static const enum ac_state states[] = {AC_PYTHON, AC_GIL_WAIT};
+    int err = 0;
+    for (uint32_t t = 0; t < p->thread_count; t++) {
+        for (size_t s = 0; s < AC_COUNT(states); s++) {
+            int64_t all = p->threads[t].states_ns[states[s]];
+            int64_t left = all;
+            for (uint32_t i = 0; !err && i < STACKS; i++) {
+                int64_t part = all / (STACKS * (5 * STACKS + 4)) * (9 * STACKS - 8 * i);
+                int64_t ns = i + 1 < STACKS ? part : left;
+                left -= ns;
+                err = ac_profile_cell(p, t, nodes[i], states[s], AC_KIND_NONE, ns);
+            }
+        }
+    }
+    return err;
+}
+
+static int add_stacks(struct ac_profile *p) {
+    uint32_t nodes[STACKS];
+    uint32_t random = 1;
+    int err = 0;
+    for (size_t i = 0; !err && i < STACKS; i++) {
+        err = add_stack(p, &random, &nodes[i]);
+    }
+    return err ? err : add_cells(p, nodes);
+}
+
 int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profile) {
     struct ac_profile *p = NULL;
     int64_t wall_ns = seconds * AC_NS_PER_S;
@@ -56,6 +105,7 @@ int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profi
     p->cpus.usable = 2;
     p->cpus.machine_busy_ns = -1;
     p->sampling.rate_hz = 200;
+    p->sampling.samples = 200 * (int64_t)threads * seconds;
     err = ac_grow(&p->processes, &p->process_cap, 1, sizeof(*p->processes));
     if (!err) {
         p->processes[0] = (struct ac_process){
@@ -70,6 +120,7 @@ int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profi
         p->thread_count = i + 1;
     }
     err = err ? err : add_turns(p, threads, wall_ns);
+    err = err || !seconds ? err : add_stacks(p);
     if (err) {
         ac_profile_free(p);
         return err;

@@ -4,7 +4,8 @@
 
 #include "report/report.h"
 
-/* `threads` threads that take turns at the GIL every 5 ms for `seconds`; 0 or -errno. */
+/* `threads` threads that take turns at the GIL every 5 ms for `seconds`, in as many stacks as the flame graph
+ * takes; 0 or -errno. */
 int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profile);
 int made_up_page(const struct ac_profile *profile, struct ac_buf *buf);
 /* The page of `count` runs (at most 8), all that one, and of one more that failed; the first has a hostile

@@ -106,7 +106,66 @@ static void test_ranges_of_many_runs(void **state) {
 
 static void test_long(void **state) {
     (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
     assert_true(page_size(1000, 600) < 5 << 20);
+    assert_int_equal(made_up_profile(1000, 600, &profile), 0);
+    assert_int_equal(made_up_race(profile, 8, &buf), 0);
+    assert_true(buf.len < 5 << 20);
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
+/* As many nodes as the flame graph may have, or nearly: a few too many do not cost most of them. */
+static void test_stacks_are_many(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    size_t nodes = 0;
+    assert_int_equal(made_up_profile(16, 60, &profile), 0);
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    for (const char *at = ac_buf_text(&buf); (at = strstr(at, "{\"p\":")); at++) {
+        nodes++;
+    }
+    assert_in_range(nodes, 1200, 1500);
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
+static void assert_told(const char *page, const char *row) {
+    if (!strstr(page, row)) {
+        fail_msg("not on the page: %s", row);
+    }
+}
+
+/* 40 threads take turns for 3 s on two CPUs: half the core time is lost to the GIL, and processes would halve
+ * the time. Then with that work pickling and another program that took a second. */
+static void test_figures(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(40, 3, &profile), 0);
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    const char *page = ac_buf_text(&buf);
+    assert_told(page, "Computed, in Python</th><td class=\"n\">3.00</td><td class=\"n\">50.0</td>");
+    assert_told(page, "Free while a thread waited for the GIL</th><td class=\"n\">3.00</td>");
+    assert_told(page, "<b>Estimates, not measured</b>");
+    assert_told(page, "<td class=\"n\">2.0×</td><td class=\"n\">1.50 s</td>");
+    /* 1.96 standard deviations of a share of 97.5 % in 200 Hz x 3 s x 40 threads */
+    assert_told(page, "<td class=\"n\">97.5</td><td class=\"n\">0.2</td>");
+    assert_told(page, "<li>24000 samples at 200 Hz");
+    ac_buf_clear(&buf);
+    for (size_t i = 0; i < profile->node_count; i++) {
+        profile->nodes[i].activity = AC_PICKLE;
+    }
+    profile->cpus.machine_busy_ns = profile->cpu_ns + AC_NS_PER_S;
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    page = ac_buf_text(&buf);
+    assert_told(page, "Pickling and moving data</th><td class=\"n\">3.00</td>");
+    assert_told(page, "Other programs</th><td class=\"n\">1.00</td>");
+    assert_told(page, "Free while a thread waited for the GIL</th><td class=\"n\">2.00</td>");
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
 }
 
 int main(void) {
@@ -116,6 +175,8 @@ int main(void) {
         cmocka_unit_test(test_long_runs_show_the_rare),
         cmocka_unit_test(test_ranges_are_judged_alike),
         cmocka_unit_test(test_ranges_of_many_runs),
+        cmocka_unit_test(test_stacks_are_many),
+        cmocka_unit_test(test_figures),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
