@@ -1,8 +1,8 @@
-// page_hand.mjs MODULES FILE: a page by keys, wheel, fingers and its address; prints what it saw as JSON. The fingers are the
-// browser's own touch input, so that it decides what scrolls and what is a drag.
+// page_hand.mjs MODULES FILE COARSE: a page by keys, wheel, fingers and its address, and what a down-sampled one says of itself; prints
+// what it saw as JSON. The fingers are the browser's own touch input, so that it decides what scrolls and what is a drag.
 import {createRequire} from "node:module";
 
-const [modules, file] = process.argv.slice(2);
+const [modules, file, coarse] = process.argv.slice(2);
 const {chromium} = createRequire(`${modules}/`)("playwright-core");
 const browser = await chromium.launch({executablePath: "/usr/bin/chromium", args: ["--no-sandbox"]});
 const seen = {messages: []};
@@ -92,5 +92,8 @@ seen.touch = {before: {page: await touched.evaluate(() => scrollY)}};
 seen.touch.pinch = await fingers([[250, 120], [300, 120]], [[200, 120], [400, 120]]);
 seen.touch.pan = await fingers([[400, 120]], [[300, 120]]);
 seen.touch.up = await fingers([[300, 300]], [[300, 100]]);
+const sampled = await browser.newPage();
+await sampled.goto(`file://${coarse}`);
+seen.hints = [await touched.locator("section.time .hint").innerText(), await sampled.locator("section.time .hint").innerText()];
 await browser.close();
 console.log(JSON.stringify(seen));

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import TESTS
-from test_html import MODULES, made_up
+from test_html import MODULES, data, made_up
 
 WALL = 3000
 
@@ -17,10 +17,12 @@ WALL = 3000
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = made_up(tmp_path_factory.mktemp("hand"), "40", "3")
-    command = ["node", *map(str, (TESTS / "page_hand.mjs", MODULES, path))]
+    coarse = made_up(tmp_path_factory.mktemp("coarse"), "16", "120")
+    command = ["node", *map(str, (TESTS / "page_hand.mjs", MODULES, path, coarse))]
     done = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["messages"] == []
+    document["step_ms"] = data(coarse)["step_ms"]
     return document
 
 
@@ -69,6 +71,12 @@ def test_counters(seen: dict[str, Any]) -> None:
         assert words[:2] == [f"{clock} wall", f"{clock} CPU"]
         assert words[2:4] == ["1.00 of 2 cores used so far", "1.00\u00d7 as fast as one core"]
         assert words[4] == ("0 threads computing now" if ms == WALL else "1 thread computing now")
+
+
+def test_down_sampled(seen: dict[str, Any]) -> None:
+    as_it_is, in_steps = seen["hints"]
+    assert "Down-sampled" not in as_it_is
+    assert f"Down-sampled to steps of {seen['step_ms']:.1f} ms" in in_steps
 
 
 def test_fingers(seen: dict[str, Any]) -> None:
