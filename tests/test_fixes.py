@@ -923,7 +923,7 @@ def test_few_tasks_gain_what_is_told(run: Runner, tmp_path: Path, tasks: str, at
     path = Path(python.script(tmp_path, "program.py", FEW_BLOCK.replace("TASKS", tasks)))
     report = run.why_alone(python.command([str(path)]))
     assert report["verdict"]["id"] == "blocked-event-loop", report["verdict"]
-    estimate = report["verdict"]["fix"]["estimate"]["speedup"]
+    estimate = report["verdict"]["estimate"]["speedup"]
     recorder = python.script(tmp_path, "recorder.py", RECORDED)
     gains = []
     for patched in (False, True):
