@@ -157,6 +157,42 @@ def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
     assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
 
 
+def any_verdict(report: Report, name: str) -> Report:
+    """The verdict of that id, main or further one."""
+    found: list[Report] = [one for one in (report["verdict"], *report["also"]) if one["id"] == name]
+    assert found, report["verdict"]
+    return found[0]
+
+
+@spread(
+    "program",
+    "call",
+    "coroutine",
+    cases=[
+        ("loop_sleep", "handle (loop_sleep.py:9) slept for", ""),  # the coroutine itself sleeps
+        ("loop_urllib", "fetch (loop_urllib.py:26) slept for", "ask (loop_urllib.py:32)"),
+        ("loop_compute", "render (loop_compute.py:", "request (loop_compute.py:16)"),
+    ],
+)
+def test_the_blocking_call_is_named(
+    run: Runner, python: Interpreter, program: str, call: str, coroutine: str
+) -> None:
+    evidence = any_verdict(run.why(run.program(python, program, SECONDS)), "blocked-event-loop")["evidence"]
+    assert evidence.startswith(call), evidence
+    assert ("slept for" if "slept" in call else "computed for") in evidence
+    assert ("under the coroutine" in evidence) is bool(coroutine)
+    assert coroutine in evidence
+
+
+@parametrize(*VERSIONS)
+def test_awaits_that_depend_on_each_other_are_not_sure(run: Runner, python: Interpreter) -> None:
+    """Each page tells where the next one is: no run shows that, so the verdict is never "sure"."""
+    report = run.why(run.program(python, "await_next", SECONDS))
+    told = [one for one in (report["verdict"], *report["also"]) if one["id"] == "serial-awaits"]
+    assert all(one["confidence"] in ("likely", "a guess") for one in told)
+    assert all(one["fix"]["text"].startswith("if they do not depend on each other") for one in told)
+
+
 @spread(
     "program",
     "hazard",

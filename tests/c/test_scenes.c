@@ -707,6 +707,49 @@ static void the_phase_that_speaks_is_kept(void **state) {
     ac_profile_free(p);
 }
 
+/* Two phases of which the one that is twice as long can save twice as much. */
+static const struct scene halves[] = {
+    {.wall = 9,
+     .usable = 2,
+     .actors = {{.main = true, .spans = {WORKING(0, 6, AC_PYTHON), WORKING(6, 9, AC_NATIVE)}}}},
+    {.wall = 9,
+     .usable = 2,
+     .actors = {{.main = true, .spans = {WORKING(0, 3, AC_PYTHON), WORKING(3, 9, AC_NATIVE)}}}},
+};
+
+static void the_phase_that_can_save_most_speaks(void **state) {
+    (void)state;
+    static const char *const ids[] = {"single-thread-python", "single-thread-native"};
+    for (size_t i = 0; i < AC_COUNT(halves); i++) {
+        struct ac_profile *p;
+        struct ac_diagnosis *d = diagnosis_of(&halves[i], &p);
+        assert_int_equal(d->phase_count, 2);
+        assert_string_equal(d->main.id, ids[i]);
+        assert_int_equal(d->also_count, 1);
+        assert_string_equal(d->also[0].id, ids[1 - i]);
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
+    }
+}
+
+static void the_strip_has_a_line_a_phase(void **state) {
+    (void)state;
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(&halves[0], &p);
+    struct ac_text_style style = {.width = 100};
+    struct ac_buf buf = {0};
+    assert_int_equal(ac_report_text(p, d, &style, &buf), 0);
+    assert_non_null(strstr(
+        ac_buf_text(&buf),
+        "\n  Phase by phase\n"
+        "    0.0-6.0 s        1.0 CPUs  One thread does all the work, in Python: 1.0 of 2 CPUs used\n"
+        "    6.0-9.0 s        1.0 CPUs  One thread does all the work, in native code: 1.0 of 2 CPUs used\n"
+        "\n"));
+    ac_buf_free(&buf);
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
 /* Each turn of a loop does the same: no phases; and a moment of something else is none. */
 static const struct scene steady[] = {
     {.wall = 9,
@@ -835,11 +878,12 @@ static void what_cpus_did_is_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdicts_are_right),        cmocka_unit_test(the_holder_is_inferred),
-        cmocka_unit_test(older_recordings_are_read), cmocka_unit_test(phases_are_told),
-        cmocka_unit_test(a_steady_run_is_one_phase), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(what_cpus_did_is_kept),     cmocka_unit_test(the_phase_that_speaks_is_kept),
-        cmocka_unit_test(the_code_is_the_users),     cmocka_unit_test(few_calls_gain_less),
+        cmocka_unit_test(verdicts_are_right),           cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(older_recordings_are_read),    cmocka_unit_test(phases_are_told),
+        cmocka_unit_test(a_steady_run_is_one_phase),    cmocka_unit_test(the_phase_that_can_save_most_speaks),
+        cmocka_unit_test(the_strip_has_a_line_a_phase), cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(what_cpus_did_is_kept),        cmocka_unit_test(the_phase_that_speaks_is_kept),
+        cmocka_unit_test(the_code_is_the_users),        cmocka_unit_test(few_calls_gain_less),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
