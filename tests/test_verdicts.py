@@ -211,6 +211,23 @@ def test_fork_hazard(run: Runner, python: Interpreter, program: str, hazard: boo
     assert report["verdict"]["id"] != "fork-hazard"
 
 
+@parametrize(*VERSIONS)
+@pytest.mark.parametrize(("library", "hazard"), [("libcuda.so.1", True), ("libcudart.so.12", False)])
+def test_a_fork_with_cuda(
+    run: Runner, python: Interpreter, tmp_path: Path, library: str, hazard: bool
+) -> None:
+    """CUDA's driver is loaded at its first use; its runtime library alone, which that is in, does nothing yet."""
+    seen = python.script(tmp_path, library, "")
+    (tmp_path / "empty.c").write_text("int nothing;")
+    subprocess.run(["cc", "-shared", "-fPIC", tmp_path / "empty.c", "-o", python.root + seen], check=True)
+    report = run.why(run.program(python, "fork_cuda", SECONDS, seen))
+    assert ("fork-hazard" in ids(report)) is hazard
+    if hazard:
+        finding = any_verdict(report, "fork-hazard")
+        assert finding["sentence"].startswith("A process with CUDA loaded forked")
+        assert finding["evidence"].endswith("libcuda.so was mapped in 2 of them from their beginning")
+
+
 @parametrize("3.14t")
 @pytest.mark.parametrize("program", ["gil_threads", "gil_pool", "queue_worker"])
 @pytest.mark.parametrize("gil", ["0", "1"])

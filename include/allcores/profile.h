@@ -117,7 +117,8 @@ struct ac_process {
         note; /* one clear sentence when the process could not be read as Python although it looks like it */
     int8_t free_threaded, gil_enabled; /* -1 unknown */
     uint8_t gils; /* the most that it had at one time, one an interpreter that does not share; 0 unknown */
-    uint8_t pad;
+    uint8_t cuda; /* 1: CUDA's driver library was mapped when its Python was first read, so in a fork from
+                     birth */
     ac_str gil_cause; /* what enabled the GIL of a free-threaded build, as a phrase; "" not known */
     int64_t from_ns, to_ns;
     int64_t cpu_ns; /* exact: the process's CPU clock, ended threads included; children excluded */

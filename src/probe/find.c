@@ -36,7 +36,7 @@ struct scan {
     size_t count;
     uint64_t end; /* of the last mapping that belongs to a module: .bss follows it without a name */
     size_t end_module;
-    bool musl, pypy;
+    bool musl, pypy, cuda;
 };
 
 static const char *base_name(const char *path) {
@@ -66,6 +66,7 @@ static int scan_mapping(const struct ac_mapping *mapping, void *arg) {
     if (mapping->path[0] == '/') {
         const char *base = base_name(mapping->path);
         scan->musl |= strncmp(base, "ld-musl", 7) == 0;
+        scan->cuda |= strncmp(base, "libcuda.so", 10) == 0;
         scan->pypy |= strncmp(base, "libpypy", 7) == 0 || strncmp(base, "pypy", 4) == 0;
         module = module_of(scan, mapping);
     } else if ((mapping->path[0] == '\0' || strcmp(mapping->path, "[heap]") == 0) &&
@@ -273,6 +274,7 @@ int ac__runtime_find(struct ac_py *py) {
     if (err == 0)
         err = ac_process_maps(py->pid, scan_mapping, &scan);
     py->musl = scan.musl;
+    py->version.cuda = scan.cuda;
     if (err == 0)
         err = modules_try(py, &scan);
     ac_free(scan.modules);

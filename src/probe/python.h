@@ -28,6 +28,7 @@ struct ac_py_version {
     int major, minor, micro;
     bool free_threaded;
     bool supported; /* a layout is known for it */
+    bool cuda; /* the process has CUDA's driver library mapped: what uses CUDA loads it at the first use */
 };
 
 /* Open the Python runtime of process `pid` (its executable and libraries are read through /proc/PID/root and

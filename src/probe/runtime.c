@@ -60,11 +60,13 @@ static void set_version(struct ac_sampler *sampler, struct ac__process *process,
     int len = snprintf(text, sizeof text, "%d.%d.%d", version->major, version->minor, version->micro);
     ac_profile_string(sampler->profile, text, (size_t)len, &info->python);
     info->free_threaded = version->free_threaded;
+    info->cuda = version->cuda;
     process->free_threaded = version->free_threaded;
     if (process->row != AC__NONE && process->row != sampler->overflow_process) {
         struct ac_process *row = &sampler->profile->processes[process->row];
         row->python = info->python;
         row->free_threaded = info->free_threaded;
+        row->cuda = info->cuda;
     }
 }
 

@@ -373,17 +373,27 @@ static uint32_t threads_at(const struct ac_profile *p, uint32_t process, int64_t
     return count;
 }
 
+static void add_fork(const struct builder *b, uint32_t parent, uint32_t child) {
+    struct ac_evidence *e = b->evidence;
+    uint32_t threads = threads_at(b->profile, parent, b->profile->processes[child].from_ns);
+    bool cuda = b->profile->processes[child].cuda;
+    if (threads < 2 && !cuda) {
+        return;
+    }
+    if (e->forks == 0 || threads > e->fork_threads) {
+        e->fork_threads = ac_max(threads, 1u);
+        e->fork_parent = parent;
+    }
+    e->forks++;
+    e->cuda_forks += cuda;
+}
+
 static void fork_figures(const struct builder *b) {
     const struct ac_profile *p = b->profile;
     for (uint32_t child = 1; child < p->process_count; child++) {
         for (uint32_t parent = 0; parent < p->process_count; parent++) {
             if (parent != child && is_fork_of(&p->processes[parent], &p->processes[child])) {
-                uint32_t threads = threads_at(p, parent, p->processes[child].from_ns);
-                b->evidence->forks += threads >= 2;
-                if (threads >= 2 && threads > b->evidence->fork_threads) {
-                    b->evidence->fork_threads = threads;
-                    b->evidence->fork_parent = parent;
-                }
+                add_fork(b, parent, child);
             }
         }
     }

@@ -169,9 +169,9 @@ struct ac_evidence {
     struct ac_start_up start_up;
     uint32_t calls;        /* of what could run side by side, each time: what the source says; 0 not known */
     uint32_t at_once;      /* of them, that the fix would let run together; 0 not known */
-    uint32_t fork_parent;  /* process that forked with threads alive; valid where forks > 0 */
-    uint32_t fork_threads; /* that it had then */
-    uint32_t forks;
+    uint32_t fork_parent;  /* process that forked with threads or CUDA alive; valid where forks > 0 */
+    uint32_t fork_threads; /* the most that such a process had then */
+    uint32_t forks, cuda_forks; /* children; of them, those that began with CUDA's driver library */
 };
 
 /* What ran, ran for whoever asks a server: no loop of the program's to rewrite. */

@@ -169,15 +169,23 @@ struct ac_fit ac_fit_fork_hazard(const struct ac_evidence *e) {
 
 void ac_say_fork_hazard(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_buf_printf(buf,
-                  "A process with %u threads forked: a lock that one of them held stays locked in the child",
-                  e->fork_threads);
+    if (e->cuda_forks > 0) {
+        ac_buf_str(buf, "A process with CUDA loaded forked: CUDA does not work in such a child");
+    } else {
+        ac_buf_printf(
+            buf, "A process with %u threads forked: a lock that one of them held stays locked in the child",
+            e->fork_threads);
+    }
 }
 
 void ac_why_fork_hazard(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
-    ac_buf_printf(buf, "process %d had %u threads when %u of its children began",
-                  c->profile->processes[e->fork_parent].pid, e->fork_threads, e->forks);
+    ac_buf_printf(buf, "process %d had %u thread%s when %u of its children began",
+                  c->profile->processes[e->fork_parent].pid, e->fork_threads, e->fork_threads == 1 ? "" : "s",
+                  e->forks);
+    if (e->cuda_forks > 0) {
+        ac_buf_printf(buf, "; libcuda.so was mapped in %u of them from their beginning", e->cuda_forks);
+    }
 }
 
 void ac_fix_fork_hazard(const struct ac_case *c, struct ac_buf *buf) {
