@@ -838,7 +838,7 @@ def work(n):
     return sum(i * i % 7 for i in range(900_000 + n))
 
 def fetch(n):
-    sum(i * i % 7 for i in range(50_000))
+    sum(i * i % 7 for i in range(20_000))
     with urllib.request.urlopen(f"{URL}/{n}") as answer:
         return len(answer.read())
 
