@@ -92,6 +92,19 @@ def test_black_on_a_tree(run: Runner, at_home: Path) -> None:
     assert "workers of ProcessPoolExecutor" in report["verdict"]["evidence"]
 
 
+def test_our_own_pool(run: Runner, at_home: Path) -> None:
+    report = run.why(command("own_pool", SECONDS))
+    assert report["verdict"]["id"] == "serial-pool-use", report["verdict"]
+    assert report["verdict"]["sentence"].startswith("One task at a time: allcores' pool ran a single task")
+
+
+@pytest.mark.long
+def test_dask_cluster(run: Runner, at_home: Path) -> None:
+    needs("distributed")
+    verdict = run.why(command("dask_cluster", 2 * SECONDS))["verdict"]
+    assert "2 workers of Dask" in verdict["evidence"], verdict
+
+
 @pytest.mark.long
 def test_grid_search(run: Runner, at_home: Path) -> None:
     """Long enough that importing scikit-learn, in one thread, is a small part of it; not from a disk that has to be

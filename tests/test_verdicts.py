@@ -17,6 +17,10 @@ from interpreters import Interpreter, interpreters
 from quota import quota
 
 SECONDS = 1.6
+# Every verdict is shown on each of these, save
+#   gil-reenabled, which only a free-threaded build can have: on 3.14t;
+#   pinned and machine-busy, which are of the machine and look alike on all: on 3.9, 3.13 and 3.15;
+#   cpu-quota, live where a cgroup of version 1 can be written; version 2 by the trees of tests/c/test_cpus.c.
 VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
 TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU: nothing to gain anywhere")
 
