@@ -161,6 +161,15 @@ def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
     assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
 
 
+@spread(
+    "verdict",
+    "program",
+    cases=[("serial-pool-use", "good_results"), ("pickling", "good_payload")],
+)
+def test_a_pool_used_well(run: Runner, python: Interpreter, verdict: str, program: str) -> None:
+    assert verdict not in ids(run.why(run.program(python, program, SECONDS)))
+
+
 def any_verdict(report: Report, name: str) -> Report:
     """The verdict of that id, main or further one."""
     found: list[Report] = [one for one in (report["verdict"], *report["also"]) if one["id"] == name]
