@@ -1,6 +1,7 @@
 /* os: what it says of this very process and of children made to have a known answer. */
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -572,8 +575,35 @@ static void a_child_cannot_tell(void **state) {
     ac_buf_free(&before);
 }
 
+/* Whose epoll has such a socket serves whoever may ask. */
+static void a_listening_socket_is_told(void **state) {
+    (void)state;
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fds[2] = {socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_STREAM, 0)};
+    int epoll = epoll_create1(0);
+    uint64_t inodes[2];
+    struct stat st;
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&any, sizeof(any)), 0);
+    assert_int_equal(listen(fds[0], 1), 0);
+    for (int i = 0; i < 2; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &event), 0);
+        assert_int_equal(ac_epoll_watched(getpid(), epoll, inodes, 1), i + 1);
+    }
+    assert_int_equal(ac_epoll_watched(getpid(), epoll, inodes, 2), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fstat(fds[i], &st), 0);
+        assert_true(inodes[0] == st.st_ino || inodes[1] == st.st_ino);
+        uint64_t inode = st.st_ino;
+        assert_int_equal(ac_process_listens(getpid(), &inode, 1), i == 0);
+        close(fds[i]);
+    }
+    close(epoll);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_listening_socket_is_told),
         cmocka_unit_test(clocks_go_forward),
         cmocka_unit_test(the_cpu_clock_of_another_process),
         cmocka_unit_test(names_may_hold_anything),
