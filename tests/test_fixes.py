@@ -860,6 +860,7 @@ WHILE = TWO_PHASES.replace("for n in range(130):", "page = 0\n    while page < 1
 
 
 @TWO_CPUS
+@pytest.mark.long
 def test_the_fix_is_of_the_phase_that_speaks(run: Runner, tmp_path: Path) -> None:
     """First it computes, then it asks a server: the second saves more, and the first has no part in its fix."""
     server = (TESTS.parent / "bench" / "slow_server.py").read_text()
@@ -917,7 +918,9 @@ asyncio.run(main())
 
 
 @TWO_CPUS
-@pytest.mark.parametrize(("tasks", "at_a_time"), [("range(2)", 2), ("[4, 5, 6]", 3)])
+@pytest.mark.parametrize(
+    ("tasks", "at_a_time"), [("range(2)", 2), pytest.param("[4, 5, 6]", 3, marks=pytest.mark.long)]
+)
 def test_few_tasks_gain_what_is_told(run: Runner, tmp_path: Path, tasks: str, at_a_time: int) -> None:
     """The program waits, by construction: how many of its waits run at a time is what the patch gains."""
     python = python_of_tests()

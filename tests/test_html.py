@@ -253,6 +253,7 @@ def made_up(tmp_path: Path, *sizes: str) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_several_runs(tmp_path: Path) -> None:
     """A tab a run on one axis, by mouse and keys; names from outside do no harm."""
     path = made_up(tmp_path, "4", "3", "3")

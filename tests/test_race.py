@@ -462,7 +462,12 @@ def test_never_ends(race: Race) -> None:
     ("function", "more", "message"),
     [
         ("breaks_in_a_thread", [], "the process was killed by signal 9 (Killed)"),
-        ("hangs_in_a_thread", ["--timeout", "15"], "did not end within 15 s and was killed"),
+        pytest.param(
+            "hangs_in_a_thread",
+            ["--timeout", "15"],
+            "did not end within 15 s and was killed",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_others_still_run(race: Race, function: str, more: list[str], message: str) -> None:

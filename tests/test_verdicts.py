@@ -27,12 +27,10 @@ TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU:
 PROGRAMS = [
     ("gil-bound-threads", "gil_threads", (SECONDS, 4)),
     ("gil-bound-threads", "gil_pool", (SECONDS,)),
-    ("gil-bound-threads", "gil_c_function", (SECONDS,)),
     ("single-thread-python", "single_python", (SECONDS,)),
     ("single-thread-python", "single_python_idle_pool", (SECONDS,)),
     ("single-thread-native", "single_native", (SECONDS,)),
     ("single-thread-native", "single_native_zip", (SECONDS,)),
-    ("single-thread-native", "single_native_key", (SECONDS,)),
     ("native-parallel", "hash_threads", (SECONDS, 2)),
     ("native-parallel", "hash_threads", (SECONDS, 8)),
     ("native-parallel", "zip_pool", (SECONDS,)),
@@ -46,47 +44,32 @@ PROGRAMS = [
     ("io-sequential", "io_one_thread", (SECONDS,)),
     ("io-sequential", "io_socket", (SECONDS,)),
     ("io-sequential", "io_urllib", (4.2, 0.7)),  # an answer takes so long
-    ("io-sequential", "io_socket", (4.2, 0.7)),
-    ("io-sequential", "io_one_thread", (7, 2)),
     ("idle", "idle_answers", (4.2,)),
-    ("idle", "idle_polls", (4.2,)),
     ("io-threads-ok", "io_pool", (SECONDS,)),
     ("io-threads-ok", "io_threads", (SECONDS,)),
-    ("io-threads-ok", "io_queue", (SECONDS,)),
     ("disk-bound", "disk_fsync", (SECONDS,)),
     ("disk-bound", "disk_read", (SECONDS,)),
-    ("disk-bound", "disk_sqlite", (SECONDS,)),
     ("lock-contention", "lock_native", (SECONDS,)),
     ("lock-contention", "lock_rlock_io", (SECONDS,)),
-    ("lock-contention", "lock_acquire", (SECONDS,)),
     ("lock-contention", "lock_rlock_elsewhere", (SECONDS,)),
     ("native-parallel", "lock_brief", (SECONDS,)),
     ("oversubscribed", "oversubscribed", (SECONDS,)),
     ("oversubscribed", "oversubscribed_zip", (SECONDS,)),
-    ("oversubscribed", "oversubscribed_commands", (SECONDS,)),
     ("tiny-tasks", "tiny_submit", (SECONDS,)),
     ("tiny-tasks", "tiny_map", (SECONDS,)),
-    ("tiny-tasks", "tiny_imap", (SECONDS,)),
-    ("tiny-tasks", "tiny_numbers", (SECONDS,)),
     ("pickling", "pickle_arguments", (SECONDS,)),
     ("pickling", "pickle_results", (SECONDS,)),
-    ("pickling", "pickle_bytes", (SECONDS,)),
     ("starved-pool", "starved_submit", (SECONDS,)),
     ("starved-pool", "starved_imap", (SECONDS,)),
-    ("starved-pool", "starved_merge", (SECONDS,)),
     ("uneven-tasks", "uneven_tasks", (SECONDS,)),
     ("uneven-tasks", "uneven_chunks", (SECONDS,)),
-    ("uneven-tasks", "uneven_native", (SECONDS,)),
     ("serial-pool-use", "serial_result", (SECONDS,)),
     ("serial-pool-use", "serial_apply", (SECONDS,)),
-    ("serial-pool-use", "serial_get", (SECONDS,)),
     ("start-up", "start_spawn", (SECONDS,)),
     ("start-up", "start_pools", (SECONDS,)),
-    ("start-up", "start_commands", (SECONDS,)),
     ("all-cores-busy", "good_pool", (2 * SECONDS,)),  # a slow start is a small part of it
     ("blocked-event-loop", "loop_sleep", (SECONDS,)),
     ("blocked-event-loop", "loop_urllib", (SECONDS,)),
-    ("blocked-event-loop", "loop_compute", (SECONDS,)),
     ("idle", "loop_idle", (SECONDS,)),
     ("idle", "loop_threads", (SECONDS,)),
     ("idle", "loop_pool", (SECONDS,)),
@@ -94,34 +77,57 @@ PROGRAMS = [
     ("serial-awaits", "await_pages", (SECONDS,)),
     ("serial-awaits", "await_tasks", (SECONDS,)),
     ("serial-awaits", "await_loop", (4.2, 0.7)),
-    ("serial-awaits", "await_tasks", (4.2, 0.7)),
-    ("serial-awaits", "await_pages", (7, 2)),
     ("idle", "loop_asked", (4.2,)),
-    ("idle", "loop_polls", (4.2,)),
     ("too-short", "sleeper", (0,)),
     ("too-short", "single_python", (0.01,)),
     ("too-short", "hash_threads", (0.05, 2)),
     ("unclear", "part_time", (SECONDS,)),
     ("unclear", "part_native", (SECONDS,)),
-    ("unclear", "part_children", (SECONDS,)),
     ("single-thread-python", "single_python_json", (SECONDS,)),
 ]
 
+# Further programs of these verdicts, on every version in the long tests only.
+MORE_PROGRAMS: list[tuple[object, ...]] = [
+    ("io-sequential", "io_socket", (4.2, 0.7)),
+    ("io-sequential", "io_one_thread", (7, 2)),
+    ("idle", "idle_polls", (4.2,)),
+    ("serial-awaits", "await_tasks", (4.2, 0.7)),
+    ("serial-awaits", "await_pages", (7, 2)),
+    ("idle", "loop_polls", (4.2,)),
+    ("tiny-tasks", "tiny_imap", (SECONDS,)),
+    ("tiny-tasks", "tiny_numbers", (SECONDS,)),
+    ("pickling", "pickle_bytes", (SECONDS,)),
+    ("starved-pool", "starved_merge", (SECONDS,)),
+    ("uneven-tasks", "uneven_native", (SECONDS,)),
+    ("serial-pool-use", "serial_get", (SECONDS,)),
+    ("start-up", "start_commands", (SECONDS,)),
+    ("disk-bound", "disk_sqlite", (SECONDS,)),
+    ("oversubscribed", "oversubscribed_commands", (SECONDS,)),
+    ("io-threads-ok", "io_queue", (SECONDS,)),
+    ("lock-contention", "lock_acquire", (SECONDS,)),
+    ("blocked-event-loop", "loop_compute", (SECONDS,)),
+    ("unclear", "part_children", (SECONDS,)),
+    ("single-thread-native", "single_native_key", (SECONDS,)),
+    ("gil-bound-threads", "gil_c_function", (SECONDS,)),
+]
 
-def spread(*names: str, cases: Sequence[tuple[object, ...]]) -> Callable[[Any], Any]:
-    """Each case on every version, of which all but one, in turn, are long ones."""
+
+def spread(
+    *names: str, cases: Sequence[tuple[object, ...]], more: Sequence[tuple[object, ...]] = ()
+) -> Callable[[Any], Any]:
+    """Each case on every version, of which all but one, in turn, are long ones; of `more` all are."""
     here = [one for one in interpreters() if one.name in VERSIONS]
     params = []
-    for i, case in enumerate(cases):
+    for i, case in enumerate([*cases, *more]):
         for j, python in enumerate(here):
-            marks = [] if i % len(here) == j else [pytest.mark.long]
+            marks = [] if i < len(cases) and i % len(here) == j else [pytest.mark.long]
             name = "-".join(map(str, case))
             params.append(pytest.param(python, *case, id=f"{name}-py{python.name}", marks=marks))
     return pytest.mark.parametrize(("python", *names), params)
 
 
 @TWO_CPUS
-@spread("verdict", "program", "args", cases=PROGRAMS)
+@spread("verdict", "program", "args", cases=PROGRAMS, more=MORE_PROGRAMS)
 def test_verdict(
     run: Runner, python: Interpreter, verdict: str, program: str, args: tuple[object, ...]
 ) -> None:
@@ -129,9 +135,9 @@ def test_verdict(
     assert report["verdict"]["id"] == verdict, report["verdict"]
 
 
-@parametrize(*VERSIONS)
-def test_an_rlock_says_who_has_it(run: Runner, python: Interpreter) -> None:
-    evidence = run.why(run.program(python, "lock_rlock_elsewhere", SECONDS))["verdict"]["evidence"]
+@spread("program", cases=[("lock_rlock_elsewhere",)])
+def test_an_rlock_says_who_has_it(run: Runner, python: Interpreter, program: str) -> None:
+    evidence = run.why(run.program(python, program, SECONDS))["verdict"]["evidence"]
     assert re.search(r"who had it, by the RLock itself, was in (Cache\.)?refresh ", evidence), evidence
 
 
@@ -197,10 +203,12 @@ def test_the_blocking_call_is_named(
     assert coroutine in evidence
 
 
-@parametrize(*VERSIONS)
-def test_awaits_that_depend_on_each_other_are_not_sure(run: Runner, python: Interpreter) -> None:
+@spread("program", cases=[("await_next",)])
+def test_awaits_that_depend_on_each_other_are_not_sure(
+    run: Runner, python: Interpreter, program: str
+) -> None:
     """Each page tells where the next one is: no run shows that, so the verdict is never "sure"."""
-    report = run.why(run.program(python, "await_next", SECONDS))
+    report = run.why(run.program(python, program, SECONDS))
     told = [one for one in (report["verdict"], *report["also"]) if one["id"] == "serial-awaits"]
     assert all(one["confidence"] in ("likely", "a guess") for one in told)
     assert all(one["fix"]["text"].startswith("if they do not depend on each other") for one in told)
@@ -224,8 +232,7 @@ def test_fork_hazard(run: Runner, python: Interpreter, program: str, hazard: boo
     assert report["verdict"]["id"] != "fork-hazard"
 
 
-@parametrize(*VERSIONS)
-@pytest.mark.parametrize(("library", "hazard"), [("libcuda.so.1", True), ("libcudart.so.12", False)])
+@spread("library", "hazard", cases=[("libcuda.so.1", True), ("libcudart.so.12", False)])
 def test_a_fork_with_cuda(
     run: Runner, python: Interpreter, tmp_path: Path, library: str, hazard: bool
 ) -> None:
