@@ -107,9 +107,9 @@ class Place:
 
 
 def params() -> Iterator[Any]:
-    """A suite that is another version's only in the long run."""
+    """Those of the versions between are long."""
     for python, suite in suites():
-        marks = [pytest.mark.long] if python.version == (3, 12) else []
+        marks = [pytest.mark.long] if python.version in ((3, 12), (3, 13)) else []
         yield pytest.param(python, suite, id=f"py{python.name}", marks=marks)
 
 

@@ -20,18 +20,11 @@ from interpreters import TEMPORARY, Interpreter
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
 
 
-SLOW = (
-    "test_auto_executor",
-    "test_effects",
-    "test_map",
-)  # on the versions between the oldest and the newest: long
-
-
 def runs() -> Iterator[Any]:
-    """Each file on each interpreter."""
+    """Each file on each interpreter; on the versions between the oldest and the newest: long."""
     pythons = supported()
     for file, python in itertools.product(FILES, pythons):
-        inner = file in SLOW and python not in (pythons[0], pythons[-1]) and not python.free_threaded
+        inner = python not in (pythons[0], pythons[-1]) and not python.free_threaded
         yield pytest.param(
             python, file, id=f"{file}-py{python.name}", marks=[pytest.mark.long] if inner else []
         )

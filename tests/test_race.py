@@ -205,6 +205,7 @@ def test_what_map_picked(race: Race) -> None:
     assert found["workers"] == 1
 
 
+@pytest.mark.long
 def test_work_while_imported(race: Race) -> None:
     """A script without a guard does all of it again in each fresh worker: that is start-up, not the race."""
     script = (TESTS.parent / "examples" / "batch.py").read_text()
@@ -218,6 +219,7 @@ def test_work_while_imported(race: Race) -> None:
     assert race.json("app.py:f", "-n", "2")["advice"] is None
 
 
+@pytest.mark.long
 def test_busy_machine(race: Race) -> None:
     """Who waits for a CPU does not take turns at the GIL; who does is told so all the same."""
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]

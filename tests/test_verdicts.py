@@ -19,7 +19,6 @@ from quota import quota
 SECONDS = 1.6
 # Every verdict is shown on each of these, save
 #   gil-reenabled, which only a free-threaded build can have: on 3.14t;
-#   pinned and machine-busy, which are of the machine and look alike on all: on 3.9, 3.13 and 3.15;
 #   cpu-quota, live where a cgroup of version 1 can be written; version 2 by the trees of tests/c/test_cpus.c.
 VERSIONS = ("3.9", "3.11", "3.13", "3.14", "3.15")
 TWO_CPUS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU: nothing to gain anywhere")
@@ -142,8 +141,7 @@ def test_an_rlock_says_who_has_it(run: Runner, python: Interpreter, program: str
 
 
 @TWO_CPUS
-@parametrize("3.9", "3.13", "3.15")
-@pytest.mark.parametrize("program", ["hash_threads", "busy_processes", "zip_pool"])
+@spread("program", cases=[("hash_threads",), ("busy_processes",), ("zip_pool",)])
 def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
     command = run.program(python, program, SECONDS, *([] if program == "zip_pool" else [2]))
     report = run.why_alone(["taskset", "-c", "0", *command])
@@ -152,8 +150,7 @@ def test_pinned(run: Runner, python: Interpreter, program: str) -> None:
 
 
 @TWO_CPUS
-@parametrize("3.9", "3.15")
-@pytest.mark.parametrize("program", ["single_python", "single_native", "sleeper"])
+@spread("program", cases=[("single_python",), ("single_native",), ("sleeper",)])
 def test_what_needs_one_cpu_is_not_pinned(run: Runner, python: Interpreter, program: str) -> None:
     assert "pinned" not in ids(run.why_alone(["taskset", "-c", "0", *run.program(python, program, SECONDS)]))
 
@@ -162,9 +159,9 @@ def ids(report: Report) -> list[str]:
     return [report["verdict"]["id"], *(one["id"] for one in report["also"])]
 
 
-@parametrize(*VERSIONS)
-def test_awaits_side_by_side(run: Runner, python: Interpreter) -> None:
-    assert "serial-awaits" not in ids(run.why(run.program(python, "await_gather", SECONDS)))
+@spread("program", cases=[("await_gather",)])
+def test_awaits_side_by_side(run: Runner, python: Interpreter, program: str) -> None:
+    assert "serial-awaits" not in ids(run.why(run.program(python, program, SECONDS)))
 
 
 @spread(
@@ -431,8 +428,7 @@ def hogs(count: int) -> Iterator[None]:
 
 
 @TWO_CPUS
-@parametrize("3.9", "3.13", "3.15")
-@pytest.mark.parametrize("program", ["busy_processes", "hash_threads", "good_pool"])
+@spread("program", cases=[("busy_processes",), ("hash_threads",), ("good_pool",)])
 def test_machine_busy(run: Runner, python: Interpreter, program: str) -> None:
     with hogs(2 * len(os.sched_getaffinity(0))):
         report = run.why(run.program(python, program, SECONDS, *([] if program == "good_pool" else [2])))
