@@ -18,15 +18,16 @@ from extension import package_for, supported
 from interpreters import TEMPORARY, Interpreter
 
 FILES = sorted(path.stem for path in (TESTS / "pool").glob("test_*.py"))
+SLOW = ("test_auto_executor", "test_effects", "test_map")  # half a minute each and more
 
 
 def runs() -> Iterator[Any]:
-    """Each file on each interpreter; on the versions between the oldest and the newest: long."""
+    """Each file on each interpreter; long but for the oldest and the newest, and for the slow ones the newest."""
     pythons = supported()
     for file, python in itertools.product(FILES, pythons):
-        inner = python not in (pythons[0], pythons[-1]) and not python.free_threaded
+        short = python.free_threaded or python == pythons[-1] or (python == pythons[0] and file not in SLOW)
         yield pytest.param(
-            python, file, id=f"{file}-py{python.name}", marks=[pytest.mark.long] if inner else []
+            python, file, id=f"{file}-py{python.name}", marks=[] if short else [pytest.mark.long]
         )
 
 
