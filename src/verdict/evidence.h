@@ -7,8 +7,6 @@
 #ifndef AC_EVIDENCE_H
 #define AC_EVIDENCE_H
 
-#include <math.h>
-
 #include "base/base.h"
 #include "verdict/verdict.h"
 
@@ -177,21 +175,6 @@ struct ac_evidence {
 /* What ran, ran for whoever asks a server: no loop of the program's to rewrite. */
 static inline bool ac_is_served(const struct ac_evidence *e) {
     return e->served >= 0.5;
-}
-
-/* How many of the calls run at a time on average where `k` may: three on two CPUs take two rounds, as four
- * do.
- */
-static inline double ac_at_a_time(const struct ac_evidence *e, double k) {
-    double few = e->at_once ? ac_min(k, e->at_once) : k;
-    double rounds = few > 0 ? ceil(e->calls / few - 1e-9) : 0;
-    return rounds > 0 ? e->calls / rounds : few;
-}
-
-/* Waits that overlap: eight, as clients usually allow, or all that there are. */
-static inline double ac_together(const struct ac_evidence *e) {
-    double most = e->at_once ? e->at_once : 8;
-    return e->calls ? ac_min(most, e->calls) : most;
 }
 
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence);

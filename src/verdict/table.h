@@ -2,6 +2,8 @@
 #ifndef AC_VERDICT_TABLE_H
 #define AC_VERDICT_TABLE_H
 
+#include <math.h>
+
 #include "base/base.h"
 #include "verdict/evidence.h"
 
@@ -24,9 +26,35 @@ static inline enum ac_confidence ac_by_margin(double margin) {
 static inline bool ac_is_slow(const struct ac_slow *slow, double wall_s) {
     return slow->answers >= 3 && slow->seconds >= 0.45 * wall_s && slow->seconds <= 8.0 * slow->answers;
 }
-/* Few were seen, and a reader of what comes anyway looks alike. */
-static inline enum ac_confidence ac_by_answers(const struct ac_slow *slow) {
-    return slow->answers >= 5 ? AC_LIKELY : AC_GUESS;
+/* Did such answers take most of the waiting? */
+static inline bool ac_is_mostly_slow(const struct ac_slow *slow, double waiting_s) {
+    return slow->seconds >= 0.5 * waiting_s;
+}
+/* "Sure" is for answers that come often: of slow ones few were seen, and a reader of what comes anyway looks
+ * alike. */
+static inline enum ac_confidence ac_by_answers(enum ac_confidence confidence, const struct ac_slow *slow,
+                                               double waiting_s) {
+    enum ac_confidence most = slow->answers >= 5 ? AC_LIKELY : AC_GUESS;
+    return ac_is_mostly_slow(slow, waiting_s) ? ac_min(confidence, most) : confidence;
+}
+
+/* How many of the calls run at a time on average where `k` may: three on two CPUs take two rounds, as four
+ * do.
+ */
+static inline double ac_at_a_time(const struct ac_evidence *e, double k) {
+    double few = e->at_once ? ac_min(k, e->at_once) : k;
+    double rounds = few > 0 ? ceil(e->calls / few - 1e-9) : 0;
+    return rounds > 0 ? e->calls / rounds : few;
+}
+
+/* Waits that overlap: eight, as clients usually allow, or all that there are. */
+static inline double ac_together(const struct ac_evidence *e) {
+    double most = e->at_once ? e->at_once : 8;
+    return e->calls ? ac_min(most, e->calls) : most;
+}
+/* The share of such waits that is saved. */
+static inline double ac_overlap(const struct ac_evidence *e) {
+    return 1 - 1 / ac_at_a_time(e, ac_together(e));
 }
 
 /* What a builder of words has at hand. */

@@ -10,8 +10,9 @@ struct ac_fit ac_fit_blocked_event_loop(const struct ac_evidence *e) {
     const struct ac_loop *loop = &e->loop;
     double kept = loop->blocked + loop->busy;
     bool fits = loop->found && kept >= 0.3;
-    double others = 1 - 1 / ac_at_a_time(e, ac_together(e)); /* waits overlap, computing overlaps on CPUs */
-    double saved = fmin(loop->blocked * others + loop->busy * (1 - 1 / ac_at_a_time(e, e->usable)), 0.9);
+    /* waits overlap, computing overlaps on CPUs */
+    double saved =
+        fmin(loop->blocked * ac_overlap(e) + loop->busy * (1 - 1 / ac_at_a_time(e, e->usable)), 0.9);
     return (struct ac_fit){.fits = fits,
                            .confidence = ac_by_margin((kept - 0.2) / 0.3),
                            .gain_s = fits ? e->wall_s * saved : 0,
@@ -67,10 +68,6 @@ static bool has_several_roots(const struct ac_evidence *e) {
     return loop->root_share < 0.8 && looks >= 20;
 }
 
-static bool is_slow(const struct ac_evidence *e) {
-    return e->loop.slow.seconds >= 0.5 * e->loop.idle * e->wall_s;
-}
-
 /* A loop that wakes often, or for one slow answer after another, does little and watches one connection
  * besides its own waker: whatever tasks there are, they use it one after another. */
 struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
@@ -79,9 +76,9 @@ struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     bool answered = loop->wakes >= 5 || ac_is_slow(&loop->slow, e->wall_s);
     bool fits = loop->found && loop->idle >= 0.5 && answered && loop->watched == 2 && e->used < 0.5 &&
                 !has_several_roots(e);
-    double saved = fmin(loop->idle, 1) * (1 - 1 / ac_at_a_time(e, ac_together(e)));
+    double saved = fmin(loop->idle, 1) * ac_overlap(e);
     enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
-    confidence = is_slow(e) ? ac_min(confidence, ac_by_answers(&loop->slow)) : confidence;
+    confidence = ac_by_answers(confidence, &loop->slow, loop->idle * e->wall_s);
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,
                            .gain_s = fits ? e->wall_s * saved : 0,
@@ -101,7 +98,7 @@ void ac_why_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
         ac_put_spot(c, &loop->root, buf);
         ac_buf_printf(buf, " ran below %.0f %% of the callbacks; ", 100 * loop->root_share);
     }
-    if (is_slow(c->evidence)) {
+    if (ac_is_mostly_slow(&loop->slow, loop->idle * c->evidence->wall_s)) {
         ac_buf_str(buf, "the loop waited for ");
         ac_put_answers(&loop->slow, buf);
     } else {

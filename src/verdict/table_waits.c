@@ -110,11 +110,6 @@ void ac_fix_disk_bound(const struct ac_case *c, struct ac_buf *buf) {
 
 /* --- io-threads-ok, io-sequential */
 
-/* So seldom that each counts: "sure" is for those that come often. */
-static bool are_slow(const struct ac_evidence *e) {
-    return e->waits.slow.seconds >= 0.5 * e->waits.threads * e->wall_s;
-}
-
 static bool waits_for_answers(const struct ac_evidence *e) {
     bool answered = e->waits.rate >= 2 || ac_is_slow(&e->waits.slow, e->wall_s);
     return e->waits.threads >= 0.45 && answered && e->used < 0.75 * e->usable &&
@@ -122,8 +117,7 @@ static bool waits_for_answers(const struct ac_evidence *e) {
 }
 
 static enum ac_confidence by_answers(const struct ac_evidence *e, double margin) {
-    enum ac_confidence confidence = ac_by_margin(margin);
-    return are_slow(e) ? ac_min(confidence, ac_by_answers(&e->waits.slow)) : confidence;
+    return ac_by_answers(ac_by_margin(margin), &e->waits.slow, e->waits.threads * e->wall_s);
 }
 
 struct ac_fit ac_fit_io_threads_ok(const struct ac_evidence *e) {
@@ -155,13 +149,14 @@ struct ac_fit ac_fit_io_sequential(const struct ac_evidence *e) {
     double most = fmin(e->waits.most, 1);
     bool fits = waits_for_answers(e) && most >= 0.45 && e->waits.threads < most + 0.4;
     enum ac_confidence confidence = by_answers(e, (most - 0.35) / 0.35);
+    double saved = most * ac_overlap(e);
     if (confidence == AC_SURE && e->waits.told < 0.5) {
         confidence = AC_LIKELY;
     }
     return (struct ac_fit){.fits = fits,
                            .confidence = confidence,
-                           .gain_s = fits ? e->wall_s * most * (1 - 1 / ac_at_a_time(e, ac_together(e))) : 0,
-                           .speedup = 1 / (1 - most * (1 - 1 / ac_at_a_time(e, ac_together(e))))};
+                           .gain_s = fits ? e->wall_s * saved : 0,
+                           .speedup = 1 / (1 - saved)};
 }
 
 void ac_say_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
@@ -173,7 +168,7 @@ void ac_say_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
 void ac_why_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_evidence *e = c->evidence;
     ac_put_spot(c, &e->waits.spot, buf);
-    if (are_slow(e)) {
+    if (ac_is_mostly_slow(&e->waits.slow, e->waits.threads * e->wall_s)) {
         ac_buf_str(buf, " waited for ");
         ac_put_answers(&e->waits.slow, buf);
         ac_buf_str(buf, ", one at a time");
