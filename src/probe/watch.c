@@ -382,8 +382,8 @@ static void count_watched(const struct ac_sampler *sampler, const struct ac__pro
     uint64_t inodes[2];
     int watched = ac_epoll_watched(process->pid, fd, inodes, AC_COUNT(inodes));
     if (watched >= 0) {
-        if (watched <= (int)AC_COUNT(inodes) && thread->watched_count < LISTEN_LOOKS)
-            thread->listens |= ac_process_listens(process->pid, inodes, (size_t)watched);
+        if (!thread->listens && watched <= (int)AC_COUNT(inodes) && thread->watched_count < LISTEN_LOOKS)
+            thread->listens = ac_process_listens(process->pid, inodes, (size_t)watched);
         if (thread->watched_count == 0)
             thread->switches_before = thread->switches_voluntary;
         thread->watched_sum += (uint32_t)watched;
@@ -409,11 +409,11 @@ static struct ac__label label_of(struct ac_sampler *sampler, struct ac__process 
         label.state = (uint8_t)blocked_state(sampler, process, thread);
         if (label.state == AC_IO && ac_classify_peer(AC_ARCH_OWN, &thread->call))
             label.kind = AC_KIND_PEER;
-        if (label.state == AC_LOCK)
+        if (label.state == AC_LOCK) {
             find_lock(sampler, process, thread);
+            label.owner = lock_owner(sampler, process, thread);
+        }
     }
-    if (label.state == AC_LOCK)
-        label.owner = lock_owner(sampler, process, thread);
     return label;
 }
 
