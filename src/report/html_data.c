@@ -9,18 +9,16 @@
 #include "report/stream.h"
 #include "verdict/evidence.h"
 
-#define MAX_SEGMENTS   16000   /* told as they are; more are told in steps */
-#define MAX_STEPS      1000000 /* of all lanes, to begin with */
-#define MAX_LANE_BYTES 160000  /* of all lanes, once alike steps are one piece */
-#define MAX_PAGE_BYTES 1600000 /* of all runs' lanes */
-#define MAX_LANES      1024
-#define MAX_BUSY       16384 /* figures of all runs' CPUs */
-#define MAX_NODES      1500  /* of the flame graph: a stack may be 192 deep */
-#define MAX_STACK_BYTES                                                                                      \
-    75000                 /* of all of a run's: with the lanes, the ranges and the script under 400 KB       \
-                           */
-#define MAX_NAME    120   /* bytes of a name in it */
-#define LEAST_SHARE 0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
+#define MAX_SEGMENTS    16000   /* told as they are; more are told in steps */
+#define MAX_STEPS       1000000 /* of all lanes, to begin with */
+#define MAX_LANE_BYTES  160000  /* of all lanes, once alike steps are one piece */
+#define MAX_PAGE_BYTES  1600000 /* of all runs' lanes */
+#define MAX_LANES       1024
+#define MAX_BUSY        16384 /* figures of all runs' CPUs */
+#define MAX_NODES       1500  /* of the flame graph: a stack may be 192 deep */
+#define MAX_STACK_BYTES 75000 /* of a run's: with lanes, ranges and script under 400 KB */
+#define MAX_NAME        120   /* bytes of a name in it */
+#define LEAST_SHARE     0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
 
 /* --- the data: lanes. A lane is [gap, length, code, ...] in units of the step; the code is
  * state + 10 * activity + 50 * (cpu + 1). */
@@ -230,7 +228,10 @@ static void tell_stacks(const struct ac_page *page, struct stacks *told, int64_t
     ac_buf_clear(names.buf);
     memset(told->frames, 0, p->frame_count * sizeof(*told->frames));
     for (size_t i = p->node_count - 1; i > 0; i--) {
-        for (int s = 0; !is_told(p, sums, (uint32_t)i, least) && s < AC_STATE_COUNT; s++) {
+        if (is_told(p, sums, (uint32_t)i, least)) {
+            continue;
+        }
+        for (int s = 0; s < AC_STATE_COUNT; s++) {
             sums[p->nodes[i].parent].own[s] += sums[i].own[s];
             sums[i].own[s] = 0;
         }

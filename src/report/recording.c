@@ -14,9 +14,8 @@
 #include "report/report.h"
 
 static const char magic[8] = {'a', 'l', 'l', 'c', 'o', 'r', 'e', 's'};
-#define VERSION                                                                                              \
-    5u /* 1 had no AC_KIND_PEER, 2 no ac_busy, 3 no gil_cause, 4 no AC_KIND_TIMER: all are read              \
-        */
+/* 1 had no AC_KIND_PEER, 2 no ac_busy, 3 no gil_cause, 4 no AC_KIND_TIMER: all are read. */
+#define VERSION  5u
 #define OLDEST   1u
 #define MAX_BODY (192u << 20) /* every table at its cap, strings at their longest */
 
