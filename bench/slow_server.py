@@ -1,4 +1,6 @@
-"""A local HTTP server that takes 30 ms for each answer, for as long as the program runs that imports this."""
+"""Local HTTP servers that take a while for each answer, for as long as the program runs that imports this.
+
+PORT and URL are those of one that takes 30 ms, started when first asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:
             if not line.strip():
-                time.sleep(0.03)
+                time.sleep(float(sys.argv[1]))
                 self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
@@ -23,8 +25,20 @@ server.serve_forever()
 """
 
 HOST = "127.0.0.1"
-server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
-atexit.register(server.kill)
-assert server.stdout
-PORT = int(server.stdout.readline())
-URL = f"http://{HOST}:{PORT}"
+
+
+def start(seconds: float = 0.03) -> int:
+    """One that takes so long for an answer; its port."""
+    command = [sys.executable, "-c", SERVER, str(seconds)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.kill)
+    assert server.stdout
+    return int(server.stdout.readline())
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("PORT", "URL"):
+        raise AttributeError(name)
+    port = start()
+    globals().update(PORT=port, URL=f"http://{HOST}:{port}")
+    return globals()[name]

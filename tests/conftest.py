@@ -92,7 +92,10 @@ class Runner:
         self.directory = directory
 
     def program(self, interpreter: Interpreter, name: str, *args: object) -> list[str]:
-        """The command line of a program of tests/programs, placed where the interpreter can see it."""
+        """The command line of a program of tests/programs, placed where the interpreter can see it, and with it the
+        server that some ask."""
+        server = (TESTS.parent / "bench" / "slow_server.py").read_text()
+        interpreter.script(self.directory, "slow_server.py", server)
         text = (TESTS / "programs" / f"{name}.py").read_text()
         script = interpreter.script(self.directory, f"{name}.py", text)
         return interpreter.command([script, *map(str, args)])

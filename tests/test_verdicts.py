@@ -186,7 +186,7 @@ def any_verdict(report: Report, name: str) -> Report:
     "coroutine",
     cases=[
         ("loop_sleep", "handle (loop_sleep.py:9) slept for", ""),  # the coroutine itself sleeps
-        ("loop_urllib", "fetch (loop_urllib.py:26) slept for", "ask (loop_urllib.py:32)"),
+        ("loop_urllib", "fetch (loop_urllib.py:11) slept for", "ask (loop_urllib.py:17)"),
         ("loop_compute", "render (loop_compute.py:", "request (loop_compute.py:16)"),
     ],
 )

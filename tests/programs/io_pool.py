@@ -1,25 +1,10 @@
 # Requests from a ThreadPoolExecutor, eight at a time: io-threads-ok.
-import subprocess
 import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-SERVER = """
-import socketserver, sys, time
-class Handler(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            if not line.strip():
-                time.sleep(0.03)
-                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
-class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 64
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
+from slow_server import start
 
 
 def fetch(port, until):
@@ -28,9 +13,7 @@ def fetch(port, until):
             answer.read()
 
 
-server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
-port = int(server.stdout.readline())
+port = start()
 until = time.monotonic() + float(sys.argv[1])
 with ThreadPoolExecutor(8) as executor:
     list(executor.map(fetch, [port] * 8, [until] * 8))
-server.kill()

@@ -1,26 +1,11 @@
 # Threads that take work from a queue and ask on bare sockets: io-threads-ok.
 import queue
 import socket
-import subprocess
 import sys
 import threading
 import time
 
-SERVER = """
-import socketserver, sys, time
-class Handler(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            if not line.strip():
-                time.sleep(0.03)
-                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
-class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 64
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
+from slow_server import start
 
 
 def serve(port, jobs):
@@ -30,8 +15,7 @@ def serve(port, jobs):
         connection.recv(4096)
 
 
-server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
-port = int(server.stdout.readline())
+port = start()
 jobs = queue.Queue(16)
 threads = [threading.Thread(target=serve, args=(port, jobs)) for _ in range(6)]
 for thread in threads:
@@ -43,4 +27,3 @@ for thread in threads:
     jobs.put(None)
 for thread in threads:
     thread.join()
-server.kill()

@@ -1,24 +1,9 @@
 # One request after another with urllib, as a script does: io-sequential by `fetch`.
-import subprocess
 import sys
 import time
 import urllib.request
 
-SERVER = """
-import socketserver, sys, time
-class Handler(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            if not line.strip():
-                time.sleep(float(sys.argv[1]))
-                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
-class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 64
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
+from slow_server import start
 
 
 def fetch(port, number):
@@ -33,7 +18,5 @@ def main(port, until):
         number += 1
 
 
-server = subprocess.Popen([sys.executable, "-c", SERVER, (sys.argv + ["0.03"])[2]], stdout=subprocess.PIPE, text=True)
-port = int(server.stdout.readline())
+port = start(float((sys.argv + ["0.03"])[2]))
 main(port, time.monotonic() + float(sys.argv[1]))
-server.kill()
