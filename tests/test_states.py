@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from conftest import Report, Runner, parametrize
 from interpreters import Interpreter
@@ -115,3 +118,29 @@ def test_in_a_sandbox_that_forbids_reading_memory(run: Runner, here: Interpreter
     assert report["states_s"]["python"] == 0
     assert report["verdict"]["id"] != "gil-bound-threads"
     assert report["cpu_s"] > 0.6 * SECONDS
+
+
+EARLIER = """
+import threading, time
+def work():
+    while time.thread_time() < 0.5:
+        sum(range(1000))
+    print("done", flush=True)
+    time.sleep(2)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+time.sleep(2)
+"""
+
+
+def test_what_was_used_before_is_not_counted(run: Runner) -> None:
+    """A thread that computed, waits when it is attached to, and ends between two looks."""
+    target = subprocess.Popen([sys.executable, "-c", EARLIER], stdout=subprocess.PIPE)
+    try:
+        assert target.stdout and target.stdout.readline() == b"done\n"
+        report = run.attach(target.pid, "-d", "3")
+    finally:
+        target.kill()
+        target.communicate()
+    assert report["cpu_s"] < 0.2

@@ -47,12 +47,13 @@ void ac__exact_switch(struct ac__thread *thread, const struct ac_ring_event *eve
         thread->preempted = false;
         thread->cpu = (int16_t)event->cpu;
     } else {
-        if (thread->on_cpu)
+        if (thread->on_cpu) { /* else told twice: ac_ring_add() */
             thread->ring_run_ns += ns;
+            thread->switches_forced += event->preempted;
+            thread->switches_voluntary += !event->preempted;
+        }
         thread->on_cpu = false;
         thread->preempted = event->preempted;
-        thread->switches_forced += event->preempted;
-        thread->switches_voluntary += !event->preempted;
     }
     thread->switched_ns = event->time_ns;
     thread->dirty = true;

@@ -487,6 +487,7 @@ static void attach_thread(struct ac_sampler *sampler, struct ac__thread *thread)
         return;
     if (ac__exact_schedstat(sampler, thread) == 0)
         thread->base = thread->last;
+    thread->ring_error_ns = 0; /* what it used before is no error */
     struct ac_stat stat;
     if (ac_task_stat(&thread->task, &stat) == 0 && stat.state == 'R') {
         thread->on_cpu = true;

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "os/os.h"
+#include "os/syscalls.h"
 #include "stolen.h"
 
 #define MAX_TASKS 64
@@ -338,6 +339,73 @@ static void each_thread_is_told_apart(void **state) {
     }
 }
 
+/* --- a thread that is made while the ring is opened */
+
+static struct {
+    int (*open)(struct perf_event_attr *attr, pid_t pid, int cpu, int group, unsigned long flags);
+    int calls; /* until it is made */
+    pthread_t thread;
+    pid_t tid;
+    bool go;
+} newcomer;
+
+/* On the last CPU: the one whose events are opened last. */
+static void *come(void *arg) {
+    (void)arg;
+    cpu_set_t all, last;
+    CPU_ZERO(&last);
+    sched_getaffinity(0, sizeof(all), &all);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &all)) {
+            CPU_ZERO(&last);
+            CPU_SET(cpu, &last);
+        }
+    }
+    sched_setaffinity(0, sizeof(last), &last);
+    __atomic_store_n(&newcomer.tid, gettid(), __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&newcomer.go, __ATOMIC_ACQUIRE)) {
+        usleep(100);
+    }
+    burn_ns(5 * AC_NS_PER_MS);
+    return NULL;
+}
+
+static int open_late(struct perf_event_attr *attr, pid_t pid, int cpu, int group, unsigned long flags) {
+    if (--newcomer.calls == 0) {
+        pthread_create(&newcomer.thread, NULL, come, NULL);
+        while (!__atomic_load_n(&newcomer.tid, __ATOMIC_ACQUIRE)) {
+            usleep(100);
+        }
+    }
+    return newcomer.open(attr, pid, cpu, group, flags);
+}
+
+/* Whether its maker had no events yet or those of one CPU only. */
+static void a_thread_made_meanwhile_is_seen(void **state) {
+    (void)state;
+    for (int calls = 1; calls <= ac_min(2, (int)sysconf(_SC_NPROCESSORS_CONF)); calls++) {
+        struct seen seen = {0};
+        struct ac_ring *ring;
+        newcomer.open = ac_sys.perf_event_open;
+        newcomer.calls = calls;
+        newcomer.tid = 0;
+        newcomer.go = false;
+        ac_sys.perf_event_open = open_late;
+        int err = ac_ring_open(getpid(), &ring);
+        ac_sys.perf_event_open = newcomer.open;
+        __atomic_store_n(&newcomer.go, true, __ATOMIC_RELEASE);
+        pthread_join(newcomer.thread, NULL);
+        if (refused(err)) {
+            skip();
+        }
+        ac_ring_drain(ring, INT64_MAX, note, &seen);
+        ac_ring_close(ring);
+        struct task *task = task_of(&seen, &(struct ac_ring_event){.tid = newcomer.tid});
+        assert_true(task->exited);
+        assert_true(task->run_ns > 4 * AC_NS_PER_MS);
+    }
+}
+
 /* A child started by ac_child_start is seen from its exec on, whoever runs it. */
 static void watch_child(char *const argv[]) {
     struct seen seen = {0};
@@ -481,6 +549,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_times_are_between_the_own_clocks_and_rusage),
         cmocka_unit_test(each_thread_is_told_apart),
+        cmocka_unit_test(a_thread_made_meanwhile_is_seen),
         cmocka_unit_test(a_child_is_seen_from_its_exec),
         cmocka_unit_test(an_unprivileged_user_may_watch_a_child),
         cmocka_unit_test(an_overflow_is_counted),

@@ -31,6 +31,7 @@
         */
 #define RING_MAX_EVENTS 4096
 #define RING_MAX_RECORD 512
+#define LISTINGS        16 /* of a program that makes threads faster than they can be watched */
 
 struct cpu_ring {
     int cpu;
@@ -119,28 +120,55 @@ static int open_thread(struct ac_ring *ring, pid_t tid) {
     return opened ? 0 : -ENODEV;
 }
 
-int ac_ring_add(struct ac_ring *ring, pid_t pid) {
-    pid_t tids[RING_MAX_EVENTS];
-    size_t count;
-    int err = ac_process_tasks(pid, tids, AC_COUNT(tids), &count);
-    if (err) {
-        return err;
-    }
+static bool has_room(const struct ac_ring *ring, size_t threads) {
     int64_t files = ac_files_limit();
     size_t allowed = RING_MAX_EVENTS;
     if (files >= 0) {
         allowed = ac_min(allowed, (size_t)files / 2); /* the sampler needs some of its own */
     }
-    if (ring->fd_count + count * ring->cpu_count > allowed) {
-        return -EMFILE;
-    }
-    size_t opened = 0;
+    return ring->fd_count + threads * ring->cpu_count <= allowed;
+}
+
+/* Drop from `tids` those that are among `known`. */
+static size_t only_new(pid_t *tids, size_t count, const pid_t *known, size_t known_count) {
+    size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        err = open_thread(ring, tids[i]);
-        if (err && err != -ESRCH) { /* a thread may end meanwhile */
+        size_t k = 0;
+        while (k < known_count && known[k] != tids[i]) {
+            k++;
+        }
+        if (k == known_count) {
+            tids[kept++] = tids[i];
+        }
+    }
+    return kept;
+}
+
+/* A thread that was made while its maker's events were opened inherited none, or those of some CPUs: so list
+ * again until nobody is new. Who had inherited all has them twice then, which says the same twice. */
+int ac_ring_add(struct ac_ring *ring, pid_t pid) {
+    pid_t tids[RING_MAX_EVENTS], known[RING_MAX_EVENTS];
+    size_t count, known_count = 0, opened = 0;
+    for (int round = 0; round < LISTINGS; round++) {
+        int err = ac_process_tasks(pid, tids, AC_COUNT(tids), &count);
+        if (err) {
             return err;
         }
-        opened += err == 0;
+        count = only_new(tids, count, known, known_count);
+        if (count == 0) {
+            break;
+        }
+        if (!has_room(ring, count) || known_count + count > AC_COUNT(known)) {
+            return -EMFILE;
+        }
+        for (size_t i = 0; i < count; i++) {
+            err = open_thread(ring, tids[i]);
+            if (err && err != -ESRCH) { /* a thread may end meanwhile */
+                return err;
+            }
+            opened += err == 0;
+            known[known_count++] = tids[i];
+        }
     }
     return opened ? 0 : -ESRCH;
 }
