@@ -163,8 +163,14 @@ static void take_answer(const struct ac_buf *answer, const struct ac_profile *pr
     if (number_of(o, "calls")) {
         ac_diagnosis_limit(diagnosis, profile, number_of(o, "calls"), number_of(o, "at_once"));
     }
-    verdict->fix_diff = text_of(o, "diff");
-    verdict->fix_withheld = verdict->fix_diff ? NULL : text_of(o, "withheld");
+    char *diff = text_of(o, "diff");
+    if (diff && verdict->confidence == AC_GUESS) { /* the lines could be rewritten; whether it pays is open */
+        verdict->fix_withheld = ac_strdup("the verdict is a guess; a longer run may tell");
+        ac_free(diff);
+    } else {
+        verdict->fix_diff = diff;
+        verdict->fix_withheld = diff ? NULL : text_of(o, "withheld");
+    }
     json_decref(o);
 }
 

@@ -47,14 +47,21 @@ static inline double ac_at_a_time(const struct ac_evidence *e, double k) {
     return rounds > 0 ? e->calls / rounds : few;
 }
 
-/* Waits that overlap: eight, as clients usually allow, or all that there are. */
-static inline double ac_together(const struct ac_evidence *e) {
+/* The answers that came, where slow ones took most of the waiting; 0: too many to count. */
+static inline uint32_t ac_answers_counted(const struct ac_slow *slow, double waiting_s) {
+    return ac_is_mostly_slow(slow, waiting_s) ? slow->answers : 0;
+}
+
+/* Waits that overlap: eight, as clients usually allow, or all that there are: the calls that the source
+ * counts, else the `answers` (0 not counted). */
+static inline double ac_together(const struct ac_evidence *e, uint32_t answers) {
     double most = e->at_once ? e->at_once : 8;
-    return e->calls ? ac_min(most, e->calls) : most;
+    double all = e->calls ? e->calls : answers;
+    return all ? ac_min(most, all) : most;
 }
 /* The share of such waits that is saved. */
-static inline double ac_overlap(const struct ac_evidence *e) {
-    return 1 - 1 / ac_at_a_time(e, ac_together(e));
+static inline double ac_overlap(const struct ac_evidence *e, uint32_t answers) {
+    return 1 - 1 / ac_at_a_time(e, ac_together(e, answers));
 }
 
 /* What a builder of words has at hand. */

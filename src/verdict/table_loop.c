@@ -12,7 +12,7 @@ struct ac_fit ac_fit_blocked_event_loop(const struct ac_evidence *e) {
     bool fits = loop->found && kept >= 0.3;
     /* waits overlap, computing overlaps on CPUs */
     double saved =
-        fmin(loop->blocked * ac_overlap(e) + loop->busy * (1 - 1 / ac_at_a_time(e, e->usable)), 0.9);
+        fmin(loop->blocked * ac_overlap(e, 0) + loop->busy * (1 - 1 / ac_at_a_time(e, e->usable)), 0.9);
     return (struct ac_fit){.fits = fits,
                            .confidence = ac_by_margin((kept - 0.2) / 0.3),
                            .gain_s = fits ? e->wall_s * saved : 0,
@@ -68,6 +68,10 @@ static bool has_several_roots(const struct ac_evidence *e) {
     return loop->root_share < 0.8 && looks >= 20;
 }
 
+static uint32_t loop_answers(const struct ac_evidence *e) {
+    return ac_answers_counted(&e->loop.slow, e->loop.idle * e->wall_s);
+}
+
 /* A loop that wakes often, or for one slow answer after another, does little and watches one connection
  * besides its own waker: whatever tasks there are, they use it one after another. */
 struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
@@ -76,7 +80,7 @@ struct ac_fit ac_fit_serial_awaits(const struct ac_evidence *e) {
     bool answered = loop->wakes >= 5 || ac_is_slow(&loop->slow, e->wall_s);
     bool fits = loop->found && loop->idle >= 0.5 && answered && loop->watched == 2 && e->used < 0.5 &&
                 !has_several_roots(e);
-    double saved = fmin(loop->idle, 1) * ac_overlap(e);
+    double saved = fmin(loop->idle, 1) * ac_overlap(e, loop_answers(e));
     enum ac_confidence confidence = named && loop->idle >= 0.6 ? AC_LIKELY : AC_GUESS;
     confidence = ac_by_answers(confidence, &loop->slow, loop->idle * e->wall_s);
     return (struct ac_fit){.fits = fits,
@@ -112,7 +116,7 @@ void ac_fix_serial_awaits(const struct ac_case *c, struct ac_buf *buf) {
         buf,
         "if they do not depend on each other, asyncio.gather() or a TaskGroup, with a Semaphore that "
         "limits them; about %.1f times faster with %.0f at a time (an estimate)",
-        c->fit->speedup, ac_together(c->evidence));
+        c->fit->speedup, ac_together(c->evidence, loop_answers(c->evidence)));
 }
 
 bool ac_loop_explains(const struct ac_evidence *e) {

@@ -144,12 +144,16 @@ void ac_fix_io_threads_ok(const struct ac_case *c, struct ac_buf *buf) {
     ac_buf_str(buf, "more CPUs do not help; more threads do for as long as the other side answers as fast");
 }
 
+static uint32_t answers(const struct ac_evidence *e) {
+    return ac_answers_counted(&e->waits.slow, e->waits.threads * e->wall_s);
+}
+
 /* One wait after another: how many could overlap is not in the run; eight is what clients usually allow. */
 struct ac_fit ac_fit_io_sequential(const struct ac_evidence *e) {
     double most = fmin(e->waits.most, 1);
     bool fits = waits_for_answers(e) && most >= 0.45 && e->waits.threads < most + 0.4;
     enum ac_confidence confidence = by_answers(e, (most - 0.35) / 0.35);
-    double saved = most * ac_overlap(e);
+    double saved = most * ac_overlap(e, answers(e));
     if (confidence == AC_SURE && e->waits.told < 0.5) {
         confidence = AC_LIKELY;
     }
@@ -182,7 +186,7 @@ void ac_fix_io_sequential(const struct ac_case *c, struct ac_buf *buf) {
         buf,
         "if they do not depend on each other, ask in threads; about %.1f times faster with %.0f (an "
         "estimate; the other side must keep up)",
-        c->fit->speedup, ac_together(c->evidence));
+        c->fit->speedup, ac_together(c->evidence, answers(c->evidence)));
 }
 
 void ac_code_io_sequential(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {

@@ -457,6 +457,21 @@ static void the_holder_is_inferred(void **state) {
     }
 }
 
+/* No more waits overlap than there were: three of two seconds take two. */
+static void few_answers_overlap_little(void **state) {
+    (void)state;
+    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
+        if (strcmp(scenes[i].name, "three answers of two seconds") == 0) {
+            struct ac_profile *p = profile_of(&scenes[i]);
+            struct ac_diagnosis *d;
+            assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
+            assert_non_null(strstr(d->main.fix_text, " times faster with 3 ("));
+            ac_diagnosis_free(d);
+            ac_profile_free(p);
+        }
+    }
+}
+
 /* --- the fix as code */
 
 static const char *const *text_of_app; /* its lines, from 1 */
@@ -878,12 +893,19 @@ static void what_cpus_did_is_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdicts_are_right),           cmocka_unit_test(the_holder_is_inferred),
-        cmocka_unit_test(older_recordings_are_read),    cmocka_unit_test(phases_are_told),
-        cmocka_unit_test(a_steady_run_is_one_phase),    cmocka_unit_test(the_phase_that_can_save_most_speaks),
-        cmocka_unit_test(the_strip_has_a_line_a_phase), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(what_cpus_did_is_kept),        cmocka_unit_test(the_phase_that_speaks_is_kept),
-        cmocka_unit_test(the_code_is_the_users),        cmocka_unit_test(few_calls_gain_less),
+        cmocka_unit_test(verdicts_are_right),
+        cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(few_answers_overlap_little),
+        cmocka_unit_test(older_recordings_are_read),
+        cmocka_unit_test(phases_are_told),
+        cmocka_unit_test(a_steady_run_is_one_phase),
+        cmocka_unit_test(the_phase_that_can_save_most_speaks),
+        cmocka_unit_test(the_strip_has_a_line_a_phase),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(what_cpus_did_is_kept),
+        cmocka_unit_test(the_phase_that_speaks_is_kept),
+        cmocka_unit_test(the_code_is_the_users),
+        cmocka_unit_test(few_calls_gain_less),
     };
     return cmocka_run_group_tests_name("scenes", tests, NULL, NULL);
 }
