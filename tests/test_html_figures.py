@@ -65,6 +65,36 @@ def test_where_the_cores_went(report: dict[str, Any], seen: dict[str, Any]) -> N
     assert max(told[len(shares) :], default=0) <= 0.05  # no row for less than that
 
 
+PICKLED = """
+import sys, time
+from multiprocessing.reduction import ForkingPickler
+texts = [str(i) for i in range(200_000)]
+def spend(work, seconds):
+    start = time.thread_time()
+    while time.thread_time() - start < seconds:
+        work()
+    return time.thread_time() - start
+def pickle():
+    ForkingPickler.dumps(texts)
+def compute():
+    sum(range(10_000))
+spent = spend(pickle, 1.2), spend(compute, 0.6)
+open(sys.argv[1], "w").write("%f %f" % spent)
+"""
+
+
+def test_pickling_has_its_core_seconds(allcores: str, tmp_path: Path) -> None:
+    """What the program itself counted, by its thread's clock."""
+    script, told = tmp_path / "pickled.py", tmp_path / "told"
+    script.write_text(PICKLED)
+    here = [one for one in interpreters() if not one.root and not one.free_threaded][-1]
+    recording = record(allcores, tmp_path, *here.command([str(script), str(told)]))
+    rows = {name: float(seconds) for name, seconds, _ in look(page(allcores, recording))["cores"]}
+    pickled, computed = map(float, told.read_text().split())
+    assert rows["Pickling and moving data"] == pytest.approx(pickled, abs=0.12)
+    assert rows["Computed, in Python"] == pytest.approx(computed, abs=0.12)
+
+
 def test_told_without_colour(seen: dict[str, Any]) -> None:
     """Each look has a pattern of its own, on bars and lanes alike; only Python's is plain."""
     assert len(seen["marks"]) == len(set(seen["marks"])) == 14
@@ -175,3 +205,23 @@ def test_where_other_programs_ran(allcores: str, tmp_path: Path) -> None:
     steps = sum(length for length, code in codes if code % 10 == 0 and code // 50 - 1 == cpus[0])
     assert steps > 0
     assert ours["python"] == pytest.approx(steps * run["step_ms"] / run["wall_ms"], rel=0.15)
+
+
+def test_others_have_their_core_seconds(allcores: str, tmp_path: Path) -> None:
+    """A program that sleeps beside another's loop: the CPUs were others' or free, as /proc/stat counted."""
+    cpus = sorted(os.sched_getaffinity(0))
+    script = tmp_path / "pinned.py"
+    script.write_text(PINNED)
+    other = subprocess.Popen([sys.executable, script, str(cpus[-1]), "60"])
+    try:
+        before = busy_ticks()
+        recording = record(allcores, tmp_path, sys.executable, "-c", "import time; time.sleep(3)")
+        after = busy_ticks()
+    finally:
+        other.kill()
+        other.wait()
+    rows = {name: float(seconds) for name, seconds, _ in look(page(allcores, recording))["cores"]}
+    counted = sum(after[cpu] - before[cpu] for cpu in cpus) / os.sysconf("SC_CLK_TCK")
+    assert counted * 0.85 - 0.2 < rows["Other programs"] < counted + 0.1
+    free = "Free while a thread waited for something else"
+    assert rows[free] == pytest.approx(len(cpus) * 3 - rows["Other programs"], abs=0.4)

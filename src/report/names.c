@@ -1,6 +1,7 @@
 /* names.c - words and JSON helpers that several writers share. */
 #include "report/names.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,29 @@ const char *ac_short_path(const char *path) {
         }
     }
     return path;
+}
+
+/* How long the path is that begins here: to the quote that closes it, else to a blank or a mark; 0 where a
+ * word, an address or another path goes on. */
+static size_t path_length(const char *text, char before) {
+    if (*text != '/' || isalnum((unsigned char)before) || strchr("/.:_-~", before)) {
+        return 0;
+    }
+    const char *closed = strchr("\"'`", before) ? strchr(text, before) : NULL;
+    return closed ? (size_t)(closed - text) : strcspn(text, " \t\r\n\"'`<>,;()[]{}");
+}
+
+void ac_put_short_paths(struct ac_buf *buf, const char *text) {
+    for (char before = ' '; *text;) {
+        struct ac_buf part = {0};
+        size_t path = path_length(text, before);
+        size_t len = path ? path : 1 + strcspn(text + 1, "/");
+        ac_buf_bytes(&part, text, len);
+        ac_buf_str(buf, path ? ac_short_path(ac_buf_text(&part)) : ac_buf_text(&part));
+        drop(buf, &part);
+        before = text[len - 1];
+        text += len;
+    }
 }
 
 void ac_put_thousands(struct ac_buf *buf, int64_t number) {

@@ -19,6 +19,8 @@ extern const char *const ac_state_words[AC_STATE_COUNT];
 const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc);
 /* The last two parts of a path, none of them the name of a home directory: that is its owner's. */
 const char *ac_short_path(const char *path);
+/* Text from outside with each path in it so shortened. */
+void ac_put_short_paths(struct ac_buf *buf, const char *text);
 /* Text from outside, made safe, and cut with "..." where it would not fit. Returns its width. */
 size_t ac_put_cut(struct ac_buf *buf, const char *text, size_t room);
 /* The same, wrapped at blanks: the first line goes on at `column`, the others begin there; ends the line. A

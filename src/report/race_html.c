@@ -1,7 +1,7 @@
 /* race_html.c - a race as a page: the table of all contenders, and a tab for each on one time axis. */
 #include <stdio.h>
 
-#include "report/report.h"
+#include "report/names.h"
 #include "verdict/race.h"
 
 enum { NAME, WALL, SPEED_UP, CPU, CORES, START_UP, PICKLING, MEMORY, WHY, COLUMNS };
@@ -11,6 +11,7 @@ static const char *const columns[COLUMNS] = {"Contender", "Wall time", "Speed-up
 struct row {
     char text[WHY][48];
     char note[512];
+    struct ac_buf error;
 };
 
 static void put_wall(const struct ac_race_contender *c, char *cell, size_t size) {
@@ -23,13 +24,20 @@ static void put_wall(const struct ac_race_contender *c, char *cell, size_t size)
     }
 }
 
+static void put_error(const struct ac_race_contender *c, const struct ac_html_options *options,
+                      struct row *row, const char **cells) {
+    if (options->full_paths) {
+        ac_buf_str(&row->error, c->error);
+    } else {
+        ac_put_short_paths(&row->error, c->error);
+    }
+    cells[NAME] = c->name;
+    cells[WHY] = ac_buf_text(&row->error);
+}
+
 static void put_row(const struct ac_race_contender *c, struct row *row, const char **cells) {
     const struct ac_race_run *run = &c->median;
     cells[NAME] = c->name;
-    if (c->error) {
-        cells[WHY] = c->error;
-        return;
-    }
     put_wall(c, row->text[WALL], sizeof(row->text[WALL]));
     snprintf(row->text[SPEED_UP], sizeof(row->text[0]), "%.2f×", c->speedup);
     snprintf(row->text[CPU], sizeof(row->text[0]), "%.2f s", run->cpu_s);
@@ -85,13 +93,19 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
         if (c->left_out) {
             continue;
         }
-        put_row(c, &rows[count], &cells[count * COLUMNS]);
+        if (c->error) {
+            put_error(c, options, &rows[count], &cells[count * COLUMNS]);
+        } else {
+            put_row(c, &rows[count], &cells[count * COLUMNS]);
+        }
+        err = rows[count].error.err;
         shown = race->winner == (int)i ? count : shown;
-        runs[count++] = (struct ac_html_run){.name = c->name,
-                                             .note = c->error ? c->error : c->reason,
-                                             .profile = c->error ? NULL : c->profile,
-                                             .diagnosis = c->error ? NULL : c->diagnosis,
-                                             .speedup = shown_speedup(race, c)};
+        runs[count] = (struct ac_html_run){.name = c->name,
+                                           .note = c->error ? cells[count * COLUMNS + WHY] : c->reason,
+                                           .profile = c->error ? NULL : c->profile,
+                                           .diagnosis = c->error ? NULL : c->diagnosis,
+                                           .speedup = shown_speedup(race, c)};
+        count++;
     }
     const struct ac_html_head head = {.title = "allcores race",
                                       .headline = race->reason,
@@ -103,6 +117,9 @@ int ac_report_race_html(const struct ac_race *race, const struct ac_html_options
                                       .shown = shown};
     err = err ? err : evidence.err;
     err = err ? err : ac_report_html_runs(&head, runs, count, options, buf);
+    for (size_t i = 0; i < count; i++) {
+        ac_buf_free(&rows[i].error);
+    }
     ac_buf_free(&evidence);
     ac_free(cells);
     ac_free(rows);

@@ -131,8 +131,33 @@ static void test_page_of_several_runs(void **state) {
     }
 }
 
+/* What a function says of its files goes into the page as any path does. */
+static void test_paths_in_errors(void **state) {
+    (void)state;
+    char word[] = "x";
+    char error[] = "no such file: '/home/ann/secret dir/in put.csv', see http://host/a/b/c or "
+                   "/home/ann/x/y/z.py:5 (/srv/ann/d/e), 1/2";
+    static const char *const shortened[] = {"secret dir/in put.csv",
+                                            "http://host/a/b/c or y/z.py:5 (d/e), 1/2"};
+    struct ac_race_contender contender = {.name = "sequential", .error = error};
+    struct ac_race race = {
+        .work = word, .python = word, .usable = 2, .contenders = &contender, .count = 1, .reason = word};
+    for (int full = 0; full < 2; full++) {
+        const struct ac_html_options options = {.full_paths = full};
+        struct ac_buf page = {0};
+        assert_int_equal(ac_report_race_html(&race, &options, &page), 0);
+        assert_true((strstr(ac_buf_text(&page), "/home/ann/x/y/z.py:5") != NULL) == full);
+        assert_true((strstr(ac_buf_text(&page), "/ann/") != NULL) == full);
+        for (size_t i = 0; i < AC_COUNT(shortened); i++) {
+            assert_true(full || strstr(ac_buf_text(&page), shortened[i]));
+        }
+        ac_buf_free(&page);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_limits),
-                                       cmocka_unit_test(test_page_of_several_runs)};
+                                       cmocka_unit_test(test_page_of_several_runs),
+                                       cmocka_unit_test(test_paths_in_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
