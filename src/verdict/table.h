@@ -56,7 +56,7 @@ static inline uint32_t ac_answers_counted(const struct ac_slow *slow, double wai
  * counts, else the `answers` (0 not counted). */
 static inline double ac_together(const struct ac_evidence *e, uint32_t answers) {
     double most = e->at_once ? e->at_once : 8;
-    double all = e->calls ? e->calls : answers;
+    uint32_t all = e->calls ? e->calls : answers;
     return all ? ac_min(most, all) : most;
 }
 /* The share of such waits that is saved. */
