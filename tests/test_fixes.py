@@ -274,6 +274,19 @@ THREADS_MADE = THREADS.replace(
 THREADS_MADE = THREADS_MADE.replace("    results", "results").replace(
     "range(100, 108)))", "range(100, 108)))\npool.shutdown()"
 )
+SUBMITTED = THREADS.replace(
+    "list(pool.map(work, range(100, 108)))",
+    "[job.result() for job in [pool.submit(work, n) for n in range(8)]]",
+)
+
+
+def filled(change: str, value: str = "[]") -> str:
+    """The tasks read a table that the program fills some time after it was made."""
+    text = THREADS.replace("def work", f"import random, sys\n\nTABLE = {value}\n\ndef work", 1)
+    text = text.replace("total = 0", "total = len(TABLE)", 1)
+    return text.replace("\nwith", f"\ndef load(table):\n    table.append(1)\n\n{change}\nwith", 1)
+
+
 REWRITES = [
     ("gil-bound-threads", THREADS, "ProcessPoolExecutor"),
     ("single-thread-python", LOOP, "ProcessPoolExecutor"),
@@ -358,6 +371,33 @@ def test_rewrite(tmp_path: Path, verdict: str, text: str, marker: str, style: st
         assert b"\n    " not in after
 
 
+PROCESSES = [
+    REWRITES[0][:2],
+    REWRITES[1][:2],
+    *[one[:2] for one in REWRITES[6:9]],
+    ("gil-bound-threads", SUBMITTED),
+    ("gil-bound-threads", filled("print(len(TABLE), TABLE[0])", "[n * n for n in range(9)]")),
+]
+
+
+@pytest.mark.parametrize(("verdict", "text"), PROCESSES)
+def test_processes_that_are_not_forked(tmp_path: Path, verdict: str, text: str) -> None:
+    """From 3.14 on each process imports the program anew, and has nothing of what it did."""
+    newest = [one for one in interpreters() if not one.free_threaded and one.version >= (3, 14)]
+    if not newest:
+        pytest.skip("no Python 3.14")
+    python = newest[-1]
+    command = python.command([python.script(tmp_path, "program.py", text)])
+    before = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    path = tmp_path / "asked" / "program.py"
+    path.parent.mkdir()
+    path.write_text(text)
+    apply(path.parent, ask(path, verdict, python=python.name)["diff"])
+    python.script(tmp_path, "program.py", path.read_text())
+    after = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "ProcessPoolExecutor" in path.read_text() and after == before
+
+
 def test_a_guard_is_added(tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(THREADS)
@@ -390,6 +430,17 @@ WITHHELD = [
     ("bom", "\ufeff" + THREADS, "byte order mark"),
     ("syntax", THREADS + "nonsense here\n", "syntax is newer"),
     ("no-pool", "print(1)\n", "no pattern of code"),
+    ("filled", filled("load(TABLE)"), "TABLE, which the program may change"),
+    ("shuffled", filled("random.shuffle(TABLE)"), "TABLE, which the program may change"),
+    ("alias", filled("table = TABLE\ntable.append(1)"), "TABLE, which the program may change"),
+    (
+        "row",
+        filled("for row in TABLE:\n    row.append(1)", "[[1], [2]]"),
+        "TABLE, which the program may change",
+    ),
+    ("stdin", filled("print(1)", "list(sys.stdin)"), "compute TABLE again"),
+    ("two-iterables", THREADS.replace("range(100, 108)", "range(3), range(3)"), "can be counted"),
+    ("each-turn", THREADS.replace("with Thr", "for turn in range(3):\n  with Thr"), "each turn would start"),
 ]
 
 
@@ -427,6 +478,14 @@ THREADS_WITHHELD = [
         "reads what the threads share",
     ),
 ]
+
+
+def crawler(text: str) -> str:
+    """The loop goes through what its own turns append."""
+    text = text.replace("for n in range(20):", "todo = [1]\n    for n in todo:")
+    return text.replace("        found.append(page + n)", "        todo.append(page)")
+
+
 AWAITS_WITHHELD = [
     ("prints", AWAITS.replace("    return", "    print(n)\n    return"), "fetch calls print"),
     ("depends", AWAITS.replace("fetch(n))", "fetch(sum(found)))"), "an earlier turn"),
@@ -442,7 +501,20 @@ AWAITS_WITHHELD = [
         "in every turn",
     ),
     ("after", AWAITS.replace("    print(found)", "    print(found, n)"), "used after it"),
+    ("grows", crawler(AWAIT_AND_USE), "todo, which its turns may change"),
+    (
+        "grows-by-alias",
+        crawler(AWAIT_AND_USE).replace("todo.append", "more.append").replace("[1]", "[1]\n    more = todo"),
+        "todo, which its turns may change",
+    ),
+    (
+        "large",
+        AWAIT_AND_USE.replace("return n * 2", "return list(range(n))"),
+        "the size of what fetch returns",
+    ),
 ]
+
+
 BLOCKED_WITHHELD = [
     (
         "alone",
@@ -456,10 +528,47 @@ BLOCKED_WITHHELD = [
         "others share",
     ),
     ("nested", BLOCKED.replace("ask(n) + 1", "[ask(m) for m in range(n)]"), "in a comprehension"),
+    (
+        "locked",
+        BLOCKED.replace("    return ask(n) + 1", "    async with asyncio.Lock():\n        return ask(n)"),
+        "in a with block",
+    ),
+]
+LOOP_WITHHELD = [
+    ("twice", LOOP.replace("    main()\n", "    main()\n    main()\n"), "how often main is called"),
+    (
+        "each-turn",
+        LOOP.replace("    results = []", "  for turn in range(9):\n    results = []"),
+        "each turn would start its processes",
+    ),
+    (
+        "later",
+        LOOP.replace("    results = []\n", "    later = lambda m: [work(n) for n in range(m)]\n")
+        .replace("    for n in range(100, 108):\n        results.append(work(n))\n", "")
+        .replace("sum(results)", "sum(later(108))"),
+        "no pattern of code",
+    ),
+    (
+        "shadowed",
+        LOOP.replace("def main", "items = range(9)\n\ndef main")
+        .replace("main()", "main(iter(items))")
+        .replace("def main(iter(items))", "def main(items)")
+        .replace("range(100, 108)", "items"),
+        "can be counted",
+    ),
 ]
 NO_POOL = "class Series:\n    def apply(self, f, args):\n        return f(*args)\n\n"
 SERIAL_WITHHELD = [
     ("no-pool", NO_POOL + POOL_MADE.replace("Pool(2)", "Series()"), "that pool is a pool, and nothing else"),
+    ("lazily", SERIAL.replace("range(8)", "map(int, open('numbers'))"), "can be taken as a whole"),
+    ("large", SERIAL.replace("return n * n", "return list(range(n))"), "the size of what work returns"),
+    (
+        "grows",
+        SERIAL.replace("for n in range(8)", "todo = [1, 2]\n        for n in todo").replace(
+            "            total +=", "            todo.append(n)\n            total +="
+        ),
+        "todo, which its turns may change",
+    ),
     (
         "given",
         POOL_MADE.replace("main()", "main(pool)").replace("    pool = Pool(2)\n", ""),
@@ -487,6 +596,7 @@ LATER_WITHHELD = [
     (verdict, text, reason, f"{verdict}-{name}")
     for verdict, cases in (
         ("gil-bound-threads", THREADS_WITHHELD),
+        ("single-thread-python", LOOP_WITHHELD),
         ("serial-awaits", AWAITS_WITHHELD),
         ("blocked-event-loop", BLOCKED_WITHHELD),
         ("start-up", ANEW_WITHHELD),
@@ -503,6 +613,43 @@ def test_withheld_by_verdict(tmp_path: Path, verdict: str, text: str, reason: st
     path = tmp_path / "program.py"
     path.write_text(text)
     assert reason in ask(path, verdict).get("withheld", "a diff was given")
+
+
+def test_tasks_are_worth_a_process(tmp_path: Path) -> None:
+    """By the CPU time that the program had: 8 tasks of 1.25 ms, then of 0.1 ms, then of 10 us."""
+    path = tmp_path / "program.py"
+    for text, least in ((THREADS, 1e-3), (SUBMITTED, 1e-2)):
+        path.write_text(text)
+        assert ask(path, "gil-bound-threads", cpu_s=least)["calls"] == 8
+        assert "diff" in ask(path, "gil-bound-threads", cpu_s=least)
+        short = ask(path, "gil-bound-threads", cpu_s=least / 12)
+        assert "too little for what handing it out costs" in short["withheld"]
+    path.write_text(SUBMITTED.replace("range(8)", "range(int(open('numbers').read()))"))
+    assert "how many tasks there are" in ask(path, "gil-bound-threads")["withheld"]
+    path.write_text(LOOP)
+    assert "too little" in ask(path, "single-thread-python", cpu_s=1e-4)["withheld"]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_main_file_is_another(tmp_path: Path, guarded: bool) -> None:
+    """Each process imports it, too: under its guard it does nothing, without it all again."""
+    path, main = tmp_path / "jobs.py", tmp_path / "program.py"
+    path.write_text(LOOP[: LOOP.index("\nif __name__")])
+    call = 'if __name__ == "__main__":\n    jobs.main()\n' if guarded else "jobs.main()\n"
+    main.write_text(f"import jobs\n\n{call}")
+    before = output(sys.executable, main)
+    path.write_text(path.read_text() + "\n\ndef run():\n    main()\n")
+    main.write_text(main.read_text().replace("jobs.main", "jobs.run"))
+    answer = ask(path, "single-thread-python", main=str(main))
+    if guarded:
+        apply(tmp_path, answer["diff"])
+        assert output(sys.executable, main) == before
+    else:
+        assert "imports program.py, too" in answer["withheld"]
+    path.write_text(LOOP[: LOOP.index("\nif __name__")] + "\nprint(1)\n")
+    main.write_text(f"import jobs\n\n{call}")
+    withheld = ask(path, "single-thread-python", main=str(main))["withheld"]
+    assert ("imports the file" if guarded else "imports program.py, too") in withheld
 
 
 def test_what_computes_goes_to_no_thread(tmp_path: Path) -> None:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import ast
 
+from allcores.fixes._apart import require_kept_small, require_left_alone
 from allcores.fixes._loops import AT_ONCE, add_import
+from allcores.fixes._module import Module, loaded, stored, words
 from allcores.fixes._pools import in_every_turn, is_used_after, require_given_apart
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import (
-    CLIENTS,
-    NETWORK,
-    Module,
-    loaded,
-    require_coroutine,
-    require_task,
-    stored,
-    words,
-)
+from allcores.fixes._safe import CLIENTS, NETWORK, require_coroutine, require_task
 from allcores.fixes._source import AnyFunction, Source
 
 
@@ -158,6 +151,7 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
     _plain_turns(source, loop, wait)
     _require_apart(module, call, site)
     require_given_apart(loop, call.args, "a call")
+    require_left_alone(source, module, loop, call)
     if not module.has_length(loop.iter, site):
         raise Withheld(f"whether {source.text(loop.iter)} can be taken as a whole cannot be told")
     if not isinstance(loop.target, ast.Name) or wait.lineno != wait.end_lineno:
@@ -171,6 +165,9 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
     if loop.lineno + 1 != loop.body[0].lineno:
         raise Withheld("the loop is written in a way that was not thought of")
     gather = _Gather(source, module, call, loop.target, loop.iter)
+    if not _append_of(loop, wait):
+        assert isinstance(call.func, ast.Name)
+        require_kept_small(module, call.func.id)
     match loop.body:
         case [ast.Expr(value=value)] if value is wait:
             _check_lines(source, loop.lineno, last)
@@ -198,6 +195,14 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
             _put(source, loop, loop.lineno, gather.before, [f"for {names} in {over}:"])
             source.replace(wait, answer)
     return True
+
+
+def _append_of(loop: ast.For, wait: ast.Await) -> bool:
+    """``results.append(await f(x))`` and no more: the results are kept anyway."""
+    match loop.body:
+        case [ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="append"), args=[value]))]:
+            return value is wait
+    return False
 
 
 def gathered(source: Source) -> bool:
@@ -346,7 +351,7 @@ def _require_free(source: Source, module: Module, coroutine: AnyFunction, call: 
             break
         if isinstance(up, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
             raise Withheld("the call stands in a comprehension")
-        if isinstance(up, ast.With | ast.withitem):
+        if isinstance(up, ast.With | ast.AsyncWith | ast.withitem):
             raise Withheld("the call stands in a with block, which others would then find entered")
     if isinstance(call.func, ast.Name) and call.func.id in module.functions:
         require_task(module, call.func.id, process=False, network=True)

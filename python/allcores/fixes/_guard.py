@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
+from allcores.fixes._module import Module, loaded, parameters, stored
 from allcores.fixes._request import Request, Withheld
-from allcores.fixes._safe import Module, loaded, parameters, require_repeatable, require_task, stored
+from allcores.fixes._safe import require_repeatable, require_task
 from allcores.fixes._source import Source
 
 
@@ -37,6 +38,19 @@ def require_memory(request: Request, workers: int) -> None:
         )
 
 
+def _require_guarded_main(source: Source) -> None:
+    """Each process imports the main file, too, which has its guard already. Withheld where it has not."""
+    if source.request.main == "-":
+        return
+    main = source.main_file()
+    module = Module(main)
+    if not all(_only_defines(module, one) or _is_guard(one) for one in main.tree.body):
+        raise Withheld(
+            f"each process imports {main.request.name}, too, and what that does at module level is not under "
+            'if __name__ == "__main__":'
+        )
+
+
 def process_task(source: Source, module: Module, name: str, made_by: Collection[ast.stmt] = ()) -> None:
     """``name`` may run in processes, and the file is guarded. Adds the guard where there is none, over ``made_by``."""
     require_task(module, name, process=True)
@@ -49,6 +63,10 @@ def process_task(source: Source, module: Module, name: str, made_by: Collection[
         ),
         len(body),
     )
+    if not source.is_main:
+        _require_guarded_main(source)
+        if first < len(body):
+            raise Withheld("each process imports the file, and would do again what it does at module level")
     if first == len(body):
         return
     moved = body[first:]

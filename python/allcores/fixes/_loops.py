@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 
+from allcores.fixes._apart import require_once, require_worth
 from allcores.fixes._guard import process_task, require_memory
+from allcores.fixes._module import Module
 from allcores.fixes._pools import is_used_after
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import Module, require_task
+from allcores.fixes._safe import require_task
 from allcores.fixes._source import Source
 
 AT_ONCE = 8  # as the estimate says; servers take that from one client
@@ -33,7 +35,7 @@ def _append_of(loop: ast.For) -> tuple[str, str] | None:
     return None
 
 
-def _expression_of(statement: ast.stmt) -> tuple[ast.expr, str, ast.expr] | None:
+def _expression_of(source: Source, statement: ast.stmt) -> tuple[ast.expr, str, ast.expr] | None:
     """``[f(x) for x in items]``, alone or in sum(): the expression, f and the items."""
     match statement:
         case ast.Assign(value=value) | ast.Return(value=ast.expr() as value) | ast.Expr(value=value):
@@ -45,9 +47,20 @@ def _expression_of(statement: ast.stmt) -> tuple[ast.expr, str, ast.expr] | None
             case ast.ListComp(
                 elt=ast.Call(func=ast.Name(id=name), args=[ast.Name(id=given)], keywords=[]),
                 generators=[ast.comprehension(target=ast.Name(id=item), iter=items, ifs=[], is_async=0)],
-            ) if item == given:
+            ) if item == given and not _is_inside(source, node, statement):
                 return node, name, items
     return None
+
+
+def _is_inside(source: Source, node: ast.AST, statement: ast.stmt) -> bool:
+    """In something that runs later, or many times?"""
+    later = ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
+    for up in source.above(node):
+        if up is statement:
+            return False
+        if isinstance(up, later):
+            return True
+    return False
 
 
 def import_line(source: Source, name: str) -> None:
@@ -83,7 +96,7 @@ def _to_pool(source: Source, processes: bool) -> bool:
     pool = next(one for one in ("executor", "pool", "fix_executor", "allcores_executor") if one not in names)
     for statement in source.nearest([one for one in ast.walk(source.tree) if isinstance(one, ast.stmt)]):
         found = _append_of(statement) if isinstance(statement, ast.For) else None
-        made = _expression_of(statement)
+        made = _expression_of(source, statement)
         if found:
             assert isinstance(statement, ast.For)
             items, name = statement.iter, found[1]
@@ -107,6 +120,8 @@ def _to_pool(source: Source, processes: bool) -> bool:
         if processes:
             if not module.has_small_items(items, function):
                 raise Withheld(f"how much would be sent to the processes cannot be told ({text})")
+            require_once(source, statement)
+            require_worth(source, module.count_of(items, function), chunked=True)
             require_memory(source.request, source.request.pool_size)
             process_task(source, module, name)
             workers = source.request.number

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from allcores.fixes._module import Module, parameters, stored
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import Module, parameters, stored
 from allcores.fixes._source import Source
 
 FUTURES = "concurrent.futures."

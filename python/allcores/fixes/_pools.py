@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 
+from allcores.fixes._apart import require_kept_small, require_left_alone, require_once, require_worth
 from allcores.fixes._guard import process_task, require_memory
 from allcores.fixes._made import FUTURES, PROCESSES, THREADS, kind, pool_of, pools
+from allcores.fixes._module import GIVE, READERS, Module, loaded, root, stored
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import READERS, Module, loaded, require_task, root, stored, words
+from allcores.fixes._safe import require_task
 from allcores.fixes._source import Source
-
-_GIVE = words("map submit imap imap_unordered starmap apply apply_async map_async starmap_async")
 
 
 def _methods(node: ast.AST, pool: str) -> list[ast.Call]:
@@ -77,12 +77,14 @@ def _rename_import(source: Source, old: str, new: str) -> None:
     for node in source.tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "concurrent.futures":
             names = [one.name for one in node.names]
-            if old in names and new not in names:
-                if any(one.asname for one in node.names) or node.lineno != node.end_lineno:
-                    raise Withheld("its import is written in a way that was not thought of")
+            plain = not any(one.asname for one in node.names) and node.lineno == node.end_lineno
+            if new in names:
+                return
+            if old in names and plain:
                 kept = [new if one == old else one for one in names]
                 source.replace(node, "from concurrent.futures import " + ", ".join(kept))
-            return
+                return
+    raise Withheld("its import is written in a way that was not thought of")
 
 
 def _workers(source: Source, module: Module, call: ast.Call) -> int:
@@ -100,6 +102,44 @@ def _workers(source: Source, module: Module, call: ast.Call) -> int:
         case ast.Constant(value=int() as number):
             return number
     return max(source.request.threads - 1, source.request.default_workers)
+
+
+def _turns_of(source: Source, module: Module, call: ast.Call) -> int | None:
+    """How often a call is made: once, or for each item of the one loop around it."""
+    count: int | None = 1
+    for one in source.loops_above(call):
+        if count != 1 or isinstance(one, ast.While) or getattr(one, "ifs", []):
+            return None
+        count = module.count_of(one.iter, source.function_of(call))
+    return count
+
+
+def _chunked(source: Source, module: Module, call: ast.Call, workers: int, alone: bool) -> None:
+    """Tasks that are worth a process: those of a map in chunks. ``alone``: they are all that there are."""
+    if not _is_called(call, "map"):
+        turns = _turns_of(source, module, call)
+        require_worth(source, turns, chunked=False)
+        if alone:
+            source.request.tell(turns, min(workers, source.request.workers))
+        return
+    function = source.function_of(call)
+    items = call.args[1] if len(call.args) == 2 else None
+    if items is None or not module.has_length(items, function):
+        raise Withheld(
+            "whether the tasks can be counted cannot be told, so not whether they are worth a process"
+        )
+    count = module.count_of(items, function)
+    require_worth(source, count, chunked=True)
+    if alone:
+        source.request.tell(count, min(workers, source.request.workers))
+    if not any(one.arg == "chunksize" for one in call.keywords):
+        _add_chunksize(source, items)
+
+
+def _add_chunksize(source: Source, items: ast.expr) -> None:
+    size = f"max(1, len({source.text(items)}) // {4 * source.request.workers})"
+    end = source.span(items)[1]
+    source.edits.append((end, end, f", chunksize={size}"))
 
 
 def threads_to_processes(source: Source) -> bool:
@@ -126,8 +166,11 @@ def threads_to_processes(source: Source) -> bool:
         if not _is_called(one, "map", "submit"):
             raise Withheld("the pool is used in ways that were not thought of")
         _check_arguments(source, module, one)
+    require_once(source, call)
     numbered = bool(call.args or call.keywords)
     workers = _workers(source, module, call) if numbered else source.request.pool_size
+    for one in tasks:
+        _chunked(source, module, one, workers, len(tasks) == 1)
     require_memory(source.request, workers)
     # the pool's tasks: each checked, the guard made once
     names = sorted({_task_of(one) for one in tasks})
@@ -163,9 +206,7 @@ def chunks(source: Source) -> bool:
                 items = call.args[1]
                 if len(call.args) > 2 or not module.has_length(items, source.function_of(call)):
                     raise Withheld(f"whether {source.text(items)} can be counted cannot be told")
-                size = f"max(1, len({source.text(items)}) // {4 * source.request.workers})"
-                end = source.span(items)[1]
-                source.edits.append((end, end, f", chunksize={size}"))
+                _add_chunksize(source, items)
                 done = True
         if done:
             return True
@@ -201,6 +242,10 @@ def collect_later(source: Source) -> bool:
         if not in_every_turn(source, loop, wait):
             raise Withheld("the task is not submitted in every turn of the loop")
         require_task(module, _task_of(made), process=False)
+        require_kept_small(module, _task_of(made))
+        if not module.has_length(loop.iter, source.function_of(loop)):
+            raise Withheld(f"whether {source.text(loop.iter)} can be taken as a whole cannot be told")
+        require_left_alone(source, module, loop, made)
         require_given_apart(loop, [*made.args[1:], *[k.value for k in made.keywords]], "a task")
         if not isinstance(loop.target, ast.Name) or wait.lineno != wait.end_lineno:
             raise Withheld("the loop is written in a way that was not thought of")
@@ -273,7 +318,7 @@ def pool_hoisted(source: Source) -> bool:
         calls = _methods(pool.scope, pool.name)
         ends = [one for one in calls if assigned and _is_called(one, "close", "join", "shutdown")]
         for one in calls:
-            if one not in ends and not _is_called(one, *_GIVE):
+            if one not in ends and not _is_called(one, *GIVE):
                 raise Withheld("the pool is used in ways that were not thought of")
             if one not in ends:
                 require_task(module, _task_of(one), process=False)

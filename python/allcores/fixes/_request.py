@@ -28,6 +28,8 @@ class Request:
     computes: bool = False  # what keeps an event loop from its tasks; else it waits
     rss_bytes: int = 0  # the most memory that the program was seen to hold; 0: not known
     free_bytes: int = 0  # that more of it could have; 0: not known
+    cpu_s: float = 0  # what it computed in all; 0: not known
+    main: str = ""  # where the program's main file is to be read; "" not known, "-" none of the user's
     started_ns: int = 0  # 0: not known
     told: dict[str, int] = field(default_factory=dict)  # by the source, for the estimate: see tell()
 
@@ -74,5 +76,7 @@ class Request:
             computes=bool(o.get("computes", False)),
             rss_bytes=int(o.get("rss_bytes", 0)),
             free_bytes=int(o.get("free_bytes", 0)),
+            cpu_s=float(o.get("cpu_s", 0)),
+            main=str(o.get("main", "")),
             started_ns=int(o.get("started_ns", 0)),
         )

@@ -10,6 +10,7 @@ import stat
 import tokenize
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 from allcores.fixes._request import Request, Withheld
 
@@ -76,6 +77,17 @@ class Source:
                 self.parent[child] = node
         self.edits: list[tuple[int, int, str]] = []
 
+    @property
+    def is_main(self) -> bool:
+        """Is it the program's main file, as far as is known?"""
+        main = self.request.main
+        return not main or (main != "-" and os.path.realpath(main) == os.path.realpath(self.request.path))
+
+    def main_file(self) -> Source:
+        """The program's main file, which is another."""
+        main = self.request.main
+        return Source(replace(self.request, path=main, main=main, name=os.path.basename(main)))
+
     # --- looking
 
     def at(self, line: int, column: int = 0) -> int:
@@ -119,6 +131,21 @@ class Source:
         while node in self.parent:
             node = self.parent[node]
             yield node
+
+    def loops_above(self, node: ast.AST) -> Iterator[ast.For | ast.AsyncFor | ast.While | ast.comprehension]:
+        """Loops and comprehensions of its function in each of whose turns it is reached, innermost first."""
+        before, function = node, self.function_of(node)
+        for up in self.above(node):
+            if up is function:
+                return
+            first = isinstance(before, ast.comprehension) and getattr(up, "generators", [None])[0] is before
+            if isinstance(up, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and not first:
+                yield from up.generators
+            elif isinstance(up, ast.While) or (
+                isinstance(up, ast.For | ast.AsyncFor) and before is not up.iter and before not in up.orelse
+            ):
+                yield up
+            before = up
 
     def function_of(self, node: ast.AST) -> AnyFunction | None:
         """The function whose code it is; None at module level. Withheld in a lambda or a class."""

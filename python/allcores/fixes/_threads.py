@@ -10,10 +10,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from allcores.fixes._apart import require_once, require_worth
 from allcores.fixes._guard import process_task, require_memory
 from allcores.fixes._loops import import_line
+from allcores.fixes._module import Module, loaded, stored
 from allcores.fixes._request import Withheld
-from allcores.fixes._safe import Module, loaded, stored
 from allcores.fixes._source import AnyFunction, Source
 
 _LOCKS = ("threading.Lock", "threading.RLock")
@@ -370,6 +371,8 @@ def joined_threads(source: Source) -> bool:
     shared = _give_back(source, module, threads)
     replaced = _replace_import(source, module, threads)
     module = Module(source)
+    require_once(source, first)
+    require_worth(source, module.count_of(threads.items, site), chunked=True)
     require_memory(source.request, source.request.pool_size)
     process_task(source, module, threads.target, threads.statements)
     pool = next(one for one in ("executor", "pool", "fix_executor") if not _count(source.tree, one))
