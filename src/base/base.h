@@ -95,6 +95,19 @@ int ac_parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 int ac_parse_seconds(const char *text, double *ret_seconds); /* "2", "0.5", "500ms", "3s", "2m", "1h" */
 int ac_parse_rate(const char *text, double *ret_hz);         /* "200", "200hz", "10khz" */
 
+/* What a Python command line runs. argv[0] is the interpreter; its own options are read as Python reads them:
+ * clusters of flags ("-uc CODE"), values joined or apart ("-mMODULE", "-X dev"), "--". AC_PYTHON_NOTHING: an
+ * option that Python refuses or answers itself (--version), or argv was cut short. *ret_what is always set:
+ * the path, the name or the code; "" else. */
+enum ac_python_program {
+    AC_PYTHON_NOTHING,
+    AC_PYTHON_SCRIPT,
+    AC_PYTHON_MODULE,
+    AC_PYTHON_CODE,
+    AC_PYTHON_STDIN /* "-", or no argument left */
+};
+enum ac_python_program ac_python_argv(const char *const *argv, size_t argc, const char **ret_what);
+
 /* --- A hash map from uint64_t to uint32_t (open addressing). A zeroed struct is an empty map. */
 struct ac_map {
     uint64_t *keys;

@@ -57,16 +57,7 @@ void ac_html_put_title(struct ac_page *page, bool json) {
         }
         return;
     }
-    const char *name = argc ? ac_base_name(ac_profile_text(p, p->argv[0])) : "";
-    for (size_t i = 1; i < argc && strncmp(name, "python", 6) == 0; i++) {
-        const char *word = ac_profile_text(p, p->argv[i]);
-        if (*word != '-') {
-            name = i > 1 && strcmp(ac_profile_text(p, p->argv[i - 1]), "-c") == 0 ? "python -c"
-                                                                                  : ac_base_name(word);
-            break;
-        }
-    }
-    ac_html_put_text(page, *name ? name : "a program", json);
+    ac_html_put_text(page, ac_program_name(p, p->argv, argc), json);
 }
 
 /* --- the verdict */

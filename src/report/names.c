@@ -88,14 +88,11 @@ void ac_put_wrapped(struct ac_buf *buf, const char *text, int width, int column)
 }
 
 const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc) {
+    const char *what;
     const char *name = argc ? ac_base_name(ac_profile_text(profile, argv[0])) : "";
-    for (size_t i = 1; i < argc && strncmp(name, "python", 6) == 0; i++) {
-        const char *word = ac_profile_text(profile, argv[i]);
-        if (*word != '-') {
-            bool code = strcmp(ac_profile_text(profile, argv[i - 1]), "-c") == 0;
-            name = code ? "python -c" : ac_base_name(word);
-            break;
-        }
+    if (strncmp(name, "python", 6) == 0) {
+        enum ac_python_program program = ac_profile_python(profile, argv, argc, &what);
+        name = program == AC_PYTHON_CODE ? "python -c" : *what ? ac_base_name(what) : name;
     }
     return *name ? name : "a program";
 }

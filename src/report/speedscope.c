@@ -108,7 +108,7 @@ int ac_report_speedscope(const struct ac_profile *p, struct ac_buf *buf) {
     ac_buf_str(buf, "{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\","
                     "\"exporter\":\"allcores " AC_VERSION "\",\"activeProfileIndex\":");
     ac_buf_printf(buf, "%zu,\"name\":", busiest(p, &lanes));
-    ac_put_json_text(buf, ac_profile_text(p, p->argv[p->argc > 1]));
+    ac_put_json_text(buf, ac_program_name(p, p->argv, ac_min((size_t)p->argc, AC_COUNT(p->argv))));
     ac_buf_str(buf, ",\"shared\":{\"frames\":[");
     put_frames(p, buf);
     ac_buf_str(buf, "]},\"profiles\":[");

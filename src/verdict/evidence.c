@@ -445,3 +445,13 @@ out:
 void ac_evidence_free(struct ac_evidence *evidence) {
     ac_free(evidence);
 }
+
+enum ac_python_program ac_profile_python(const struct ac_profile *profile, const ac_str *argv, size_t argc,
+                                         const char **ret_what) {
+    const char *words[AC_COUNT(profile->argv)];
+    size_t count = ac_min(argc, AC_COUNT(words));
+    for (size_t i = 0; i < count; i++) {
+        words[i] = ac_profile_text(profile, argv[i]);
+    }
+    return ac_python_argv(words, count, ret_what);
+}

@@ -187,6 +187,9 @@ bool ac_is_user_func(const struct ac_profile *profile, uint32_t func);
 /* What `allcores race` runs its contenders with, but for the built-in experiment's own functions. */
 bool ac_is_race_harness(const struct ac_profile *profile, uint32_t func);
 const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
+/* ac_python_argv() of a command line in the profile, which may be cut short. */
+enum ac_python_program ac_profile_python(const struct ac_profile *profile, const ac_str *argv, size_t argc,
+                                         const char **ret_what);
 const char *
 ac_two_names(const char *path); /* "mypy/build.py" of "/usr/lib/python3/site-packages/mypy/build.py" */
 /* A function's name as its writer would say it: "outer.inner" for "outer.<locals>.inner". */

@@ -215,6 +215,54 @@ static void units_are_read(void **state) {
 
 /* Puts, replaces and removes in random order against an array that holds the truth; few distinct keys, so
  * that deletions hit chains of collisions. */
+static void python_is_read_as_python_reads_it(void **state) {
+    (void)state;
+    static const struct {
+        const char *argv[6];
+        enum ac_python_program kind;
+        const char *what;
+    } cases[] = {
+        {{"python", "app.py", "-c", "secret"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-u", "app.py", "secret"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-uIB", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "--", "-app.py"}, AC_PYTHON_SCRIPT, "-app.py"},
+        {{"python", "-X", "dev", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-Xdev", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-uX", "dev", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-W", "error::c", "-Wignore", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-Wc", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "--check-hash-based-pycs", "never", "app.py"}, AC_PYTHON_SCRIPT, "app.py"},
+        {{"python", "-c", "code", "secret"}, AC_PYTHON_CODE, "code"},
+        {{"python", "-ccode", "secret"}, AC_PYTHON_CODE, "code"},
+        {{"python", "-uc", "code", "secret"}, AC_PYTHON_CODE, "code"},
+        {{"python", "-uccode"}, AC_PYTHON_CODE, "code"},
+        {{"python", "-m", "pkg.mod", "-c", "secret"}, AC_PYTHON_MODULE, "pkg.mod"},
+        {{"python", "-mpkg.mod"}, AC_PYTHON_MODULE, "pkg.mod"},
+        {{"python", "-Bm", "pkg.mod"}, AC_PYTHON_MODULE, "pkg.mod"},
+        {{"python", "-", "secret"}, AC_PYTHON_STDIN, ""},
+        {{"python", "-u"}, AC_PYTHON_STDIN, ""},
+        {{"python", "--"}, AC_PYTHON_STDIN, ""},
+        {{"python"}, AC_PYTHON_STDIN, ""},
+        {{"python", "-c"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "-m"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "-X"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "--check-hash-based-pycs"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "-V", "secret"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "-Z", "secret"}, AC_PYTHON_NOTHING, ""},
+        {{"python", "--help", "secret"}, AC_PYTHON_NOTHING, ""},
+        {{0}, AC_PYTHON_NOTHING, ""},
+    };
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        const char *what = NULL;
+        size_t argc = 0;
+        while (argc < AC_COUNT(cases[i].argv) && cases[i].argv[argc]) {
+            argc++;
+        }
+        assert_int_equal(ac_python_argv(cases[i].argv, argc, &what), cases[i].kind);
+        assert_string_equal(what, cases[i].what);
+    }
+}
+
 static void the_map_agrees_with_a_model(void **state) {
     (void)state;
     enum { KEYS = 300, STEPS = 60000 };
@@ -304,6 +352,7 @@ int main(void) {
         cmocka_unit_test(width_counts_columns),
         cmocka_unit_test(numbers_match_whole),
         cmocka_unit_test(units_are_read),
+        cmocka_unit_test(python_is_read_as_python_reads_it),
         cmocka_unit_test(the_map_agrees_with_a_model),
         cmocka_unit_test(the_map_survives_running_out_of_memory),
         cmocka_unit_test(jitter_is_uniform_and_repeatable),

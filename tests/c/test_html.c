@@ -168,6 +168,46 @@ static void test_figures(void **state) {
     ac_profile_free(profile);
 }
 
+/* Nothing of a command line but the script's or the module's name, however Python's options were written. */
+static void test_arguments_are_private(void **state) {
+    (void)state;
+    static const struct {
+        const char *title;
+        const char *argv[6];
+    } cases[] = {
+        {"python -c", {"/usr/bin/python3", "-uc", "print('SECRET')"}},
+        {"python -c", {"python3.13", "-cSECRET", "SECRET"}},
+        {"python -c", {"python", "-X", "dev", "-c", "SECRET", "SECRET"}},
+        {"pkg.mod", {"python", "-Bmpkg.mod", "SECRET"}},
+        {"app.py", {"python", "-W", "SECRET", "-XSECRET", "/srv/SECRET/app.py", "--key=SECRET"}},
+        {"app.py", {"python", "--check-hash-based-pycs", "always", "app.py", "SECRET"}},
+        {"python3", {"python3", "-", "SECRET"}},
+        {"python3", {"python3", "-ZSECRET", "SECRET"}},
+        {"tool", {"/bin/tool", "SECRET"}},
+    };
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(2, 1, &profile), 0);
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        char title[64];
+        profile->argc = 0;
+        for (size_t n = 0; n < AC_COUNT(cases[i].argv) && cases[i].argv[n]; n++) {
+            const char *word = cases[i].argv[n];
+            assert_int_equal(ac_profile_string(profile, word, strlen(word), &profile->argv[profile->argc++]),
+                             0);
+        }
+        ac_buf_clear(&buf);
+        assert_int_equal(made_up_page(profile, &buf), 0);
+        assert_null(strstr(ac_buf_text(&buf), "SECRET"));
+        snprintf(title, sizeof(title), "<title>%s", cases[i].title);
+        assert_non_null(strstr(ac_buf_text(&buf), title));
+        snprintf(title, sizeof(title), "\"name\":\"%s\"", cases[i].title);
+        assert_non_null(strstr(ac_buf_text(&buf), title));
+    }
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
@@ -177,6 +217,7 @@ int main(void) {
         cmocka_unit_test(test_ranges_of_many_runs),
         cmocka_unit_test(test_stacks_are_many),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_arguments_are_private),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
