@@ -928,6 +928,18 @@ def fix_and_run(run: Runner, tmp_path: Path, verdict: str, text: str, marker: st
     assert after.stdout == report["stdout"]
 
 
+def test_why_fix_knows_the_main_file(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop stands in a module; the script, or the module given to -m, has no guard."""
+    text = LOOP[: LOOP.index("\nif __name__")].replace(*next(iter(BUSY.items())))
+    python = python_of_tests()
+    python.script(tmp_path, "jobs.py", text)
+    script = python.script(tmp_path, "program.py", "import jobs\n\njobs.main()\n")
+    for command in ([script], ["-m", "program"]):
+        monkeypatch.chdir(tmp_path)
+        fix = run.why(python.command(command))["verdict"]["fix"]
+        assert fix["withheld"].startswith("each process imports program.py, too"), fix
+
+
 PAGES = """\
 import urllib.request
 from slow_server import URL

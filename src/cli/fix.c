@@ -124,6 +124,32 @@ static int64_t memory_held(const struct ac_process *process, pid_t *ret_running)
     return ac_max(ac_children_peak_rss(), runs ? status.vm_rss_bytes : 0);
 }
 
+/* Where the process's main file is to be read, which its children would import; "-": it has none. */
+static void main_file(const struct ac_profile *p, const struct ac_sources *sources,
+                      const struct ac_process *process, char *path, size_t size) {
+    static const char *const ends[] = {".py", "/__main__.py"};
+    const char *what = "";
+    bool python = process && strncmp(ac_base_name(ac_profile_text(p, process->argv[0])), "python", 6) == 0;
+    enum ac_python_program program =
+        python ? ac_profile_python(p, process->argv, process->argc, &what) : AC_PYTHON_NOTHING;
+    if (program == AC_PYTHON_SCRIPT) {
+        ac_sources_path(sources, what, path, size);
+        return;
+    }
+    for (size_t i = 0; program == AC_PYTHON_MODULE && i < AC_COUNT(ends); i++) {
+        char name[PATH_MAX];
+        snprintf(name, sizeof(name), "%s%s", what, ends[i]);
+        for (char *dot = name; dot < name + ac_min(strlen(what), sizeof(name)); dot++) {
+            *dot = *dot == '.' ? '/' : *dot;
+        }
+        ac_sources_path(sources, name, path, size);
+        if (access(path, R_OK) == 0) {
+            return;
+        }
+    }
+    ac_copy(path, size, "-");
+}
+
 static json_t *question(const struct ac_profile *p, const struct ac_sources *sources, const struct seen *seen,
                         const struct ac_diagnosis *d) {
     const struct ac_evidence *e = d->spoken;
@@ -131,19 +157,21 @@ static json_t *question(const struct ac_profile *p, const struct ac_sources *sou
     pid_t running;
     int64_t held = memory_held(process, &running);
     char path[2 * PATH_MAX];
+    char main[2 * PATH_MAX];
     ac_sources_path(sources, seen->file, path, sizeof(path));
+    main_file(p, sources, process, main, sizeof(main));
     json_t *lines = json_array();
     for (size_t i = 0; lines && i < seen->count; i++) {
         json_array_append_new(lines, json_integer(seen->lines[i]));
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:b, s:b, s:I, s:I, s:I}", "verdict",
-                     d->main.id, "path", path, "name", patch_name(sources, seen->file), "lines", lines,
-                     "python", process ? ac_profile_text(p, process->python) : "", "workers",
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:b, s:b, s:I, s:I, s:I, s:f, s:s}",
+                     "verdict", d->main.id, "path", path, "name", patch_name(sources, seen->file), "lines",
+                     lines, "python", process ? ac_profile_text(p, process->python) : "", "workers",
                      (int)ceil(ac_max(e->usable, 1)), "online", (int)e->online, "affinity", (int)e->affinity,
                      "threads", (int)e->p_threads, "free_threaded", e->gil_enabled == 0, "computes",
                      e->loop.busy > e->loop.blocked, "rss_bytes", (json_int_t)held, "free_bytes",
                      (json_int_t)ac_max(ac_memory_free(running, ""), 0), "started_ns",
-                     (json_int_t)p->started_unix_ns);
+                     (json_int_t)p->started_unix_ns, "cpu_s", e->cpu_s, "main", main);
 }
 
 static char *text_of(const json_t *answer, const char *key) {
