@@ -161,6 +161,12 @@ class Module:
                 if called and depth < 4:
                     return self.returns_small(called, depth + 4)
                 return name in _NUMBERS
+            case ast.Await(value=ast.Call(func=ast.Attribute(attr="readline"), args=[])):
+                return True  # asyncio's: 64 KiB at most
+            case ast.Call(
+                func=ast.Attribute(value=value, attr="decode" | "strip" | "lower" | "upper"), args=[]
+            ):
+                return small(value)
             case ast.Call(func=ast.Attribute(attr=name)):
                 return name in _NUMBERS or self.dotted(node.func).startswith(("math.", "time."))
             case ast.Name(id=name):
