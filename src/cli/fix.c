@@ -130,13 +130,13 @@ static void main_file(const struct ac_profile *p, const struct ac_sources *sourc
     static const char *const ends[] = {".py", "/__main__.py"};
     const char *what = "";
     bool python = process && strncmp(ac_base_name(ac_profile_text(p, process->argv[0])), "python", 6) == 0;
-    enum ac_python_program program =
+    enum ac_python_program kind =
         python ? ac_profile_python(p, process->argv, process->argc, &what) : AC_PYTHON_NOTHING;
-    if (program == AC_PYTHON_SCRIPT) {
+    if (kind == AC_PYTHON_SCRIPT) {
         ac_sources_path(sources, what, path, size);
         return;
     }
-    for (size_t i = 0; program == AC_PYTHON_MODULE && i < AC_COUNT(ends); i++) {
+    for (size_t i = 0; kind == AC_PYTHON_MODULE && i < AC_COUNT(ends); i++) {
         char name[PATH_MAX];
         snprintf(name, sizeof(name), "%s%s", what, ends[i]);
         for (char *dot = name; dot < name + ac_min(strlen(what), sizeof(name)); dot++) {

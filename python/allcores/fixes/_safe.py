@@ -10,7 +10,7 @@ import ast
 import builtins
 
 from allcores.fixes._apart import require_unchanged
-from allcores.fixes._module import READERS, Module, parameters, root, stored, words
+from allcores.fixes._module import READERS, Module, loaded, parameters, root, stored, words
 from allcores.fixes._request import Withheld
 from allcores.fixes._source import AnyFunction
 
@@ -287,6 +287,8 @@ def require_coroutine(
     if decorated:
         check.seen.add(name)
         check.body(function)
+        for one in function.decorator_list:
+            check.globals -= loaded(one)  # the application: it keeps the handler
     else:
         check.function(name)
     check.finish(name)
