@@ -167,6 +167,38 @@ def test_built_in(race: Race) -> None:
     assert found["sequential"]["pickling_s"] == 0
 
 
+MOVED = """
+import pickle, time
+def items():
+    return [[{str(i): i} for i in range(60_000)] for _ in range(24)]
+def measure(item):
+    return len(item)
+if __name__ == "__main__":
+    rows, spent = items(), 0.0
+    for row in rows:
+        began = time.process_time()
+        pickle.loads(pickle.dumps(row, 5))
+        spent += time.process_time() - began
+    print(spent)
+"""
+
+
+def test_pickling_is_told(race: Race) -> None:
+    """About what pickle itself takes for the same items there and back, in our pool as in the standard one; drawn so."""
+    (race.directory / "app.py").write_text(MOVED)
+    command = [sys.executable, race.directory / "app.py"]
+    took = float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    command = ["--python", sys.executable, "app.py:measure", "--items", "items()", "--runs", "1", "-o", "r.json"]
+    drawn = race(*command).stdout.partition("Each core")[2]
+    found = {one["name"]: one for one in json.loads((race.directory / "r.json").read_text())["contenders"]}
+    for name in ("ProcessPoolExecutor", "allcores.ProcessPoolExecutor", "InterpreterPoolExecutor"):
+        if not found[name]["left_out"]:
+            assert 0.4 * took < found[name]["pickling_s"] < 2.5 * took, (name, took, found[name])
+    assert found["sequential"]["pickling_s"] == 0
+    lanes = drawn.partition("  allcores.ProcessPoolExecutor")[2].partition("allcores.map")[0]
+    assert lanes.count("\u2592") > 5 * lanes.count("\u2588"), drawn
+
+
 def test_installed_peers(race: Race) -> None:
     """joblib and loky, which tests/requirements.txt installs beside the command, race too."""
     found = race.json("app.py:square", "-n", "5")

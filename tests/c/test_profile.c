@@ -116,6 +116,7 @@ static void cells_at_the_cap_keep_the_time(void **state) {
 }
 
 #define IMPORT "<frozen importlib._bootstrap>"
+#define OURS   "/l/allcores/"
 static const struct {
     const char *stack[6][2];
     enum ac_activity activity;
@@ -148,6 +149,29 @@ static const struct {
       {"Queue.get", "/l/multiprocessing/queues.py"},
       {"_ConnectionBase.recv_bytes", "/l/multiprocessing/connection.py"}},
      AC_IPC},
+    {{{"<module>", "a.py"}, {"ProcessPoolExecutor.map", OURS "_executor.py"}}, AC_IPC},
+    {{{"<module>", "a.py"}, {"ProcessPoolExecutor.map", OURS "_executor.py"}, {"rows", "a.py"}}, AC_WORK},
+    {{{"<module>", "a.py"}, {"dumps", OURS "_pickling.py"}, {"Thing.__reduce__", "a.py"}}, AC_PICKLE},
+    {{{"<module>", "a.py"}, {"Processes._send", OURS "_lines.py"}}, AC_IPC},
+    {{{"<module>", "a.py"}, {"Processes._make", OURS "_lines.py"}, {"work", "a.py"}}, AC_WORK},
+    {{{"main", OURS "_zygote.py"}}, AC_START_UP},
+    {{{"main", OURS "_zygote.py"}, {"main", OURS "_worker.py"}, {"_take_over", OURS "_worker.py"}},
+     AC_START_UP},
+    {{{"main", OURS "_zygote.py"}, {"main", OURS "_worker.py"}, {"serve", OURS "_worker.py"}}, AC_IPC},
+    {{{"main", OURS "_zygote.py"},
+      {"main", OURS "_worker.py"},
+      {"serve", OURS "_worker.py"},
+      {"work", "a.py"}},
+     AC_WORK},
+    {{{"serve", OURS "_worker.py"}, {"_Checked.__call__", OURS "_lines.py"}, {"work", "a.py"}}, AC_WORK},
+    {{{"serve", OURS "_worker.py"}, {"describe", OURS "_worker.py"}}, AC_IPC},
+    {{{"WorkerContext.run", "/l/concurrent/futures/interpreter.py"},
+      {"Interpreter.call", "/l/concurrent/interpreters/__init__.py"}},
+     AC_IPC},
+    {{{"WorkerContext.run", "/l/concurrent/futures/interpreter.py"},
+      {"Interpreter.call", "/l/concurrent/interpreters/__init__.py"},
+      {"do_call", "/l/concurrent/futures/interpreter.py"}},
+     AC_WORK},
 };
 
 static void stacks_tell_their_activity(void **state) {
