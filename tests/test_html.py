@@ -253,6 +253,43 @@ def made_up(tmp_path: Path, *sizes: str) -> Path:
     return path
 
 
+CORES = """
+const {decode, cores} = await import(process.argv[1]);
+let text = "";
+for await (const part of process.stdin) text += part;
+const run = decode(JSON.parse(text), "");
+const ms = (lane, fits) => lane.code.reduce((sum, code, i) => sum + (fits(code) ? lane.to[i] - lane.from[i] : 0), 0);
+console.log(JSON.stringify(cores(run).map(({lane}) => [ms(lane, (code) => code >= 0), ms(lane, (code) => code === -1)])));
+"""
+
+
+def test_steps_are_taken_together(tmp_path: Path) -> None:
+    """16 threads that take turns for two minutes, in steps: one of them at a time holds the GIL, each as long as it
+    did, and nobody else is on the cores, which they had for themselves."""
+    run = data(made_up(tmp_path, "16", "120"))
+    step = run["step_ms"]
+    assert run["coarse"] and step > 5
+    holders = [0] * (int(run["wall_ms"] / step) + 1)
+    for thread in run["threads"]:
+        at = held = 0
+        lane = thread["lane"]
+        for gap, length, code in zip(lane[::3], lane[1::3], lane[2::3], strict=True):
+            at += gap
+            if code % 10 == 0:
+                held += length
+                for i in range(at, at + length):
+                    holders[i] += 1
+            at += length
+        assert held * step == pytest.approx(run["wall_ms"] / 16, abs=2 * step)
+    assert max(holders) == 1
+    assert sum(holders) > 0.99 * len(holders)
+    command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
+    done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
+    for ours, others in json.loads(done.stdout):
+        assert ours == pytest.approx(run["wall_ms"] / 2, rel=0.01)
+        assert others == 0
+
+
 @pytest.mark.long
 def test_several_runs(tmp_path: Path) -> None:
     """A tab a run on one axis, by mouse and keys; names from outside do no harm."""

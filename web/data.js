@@ -6,7 +6,8 @@
 /** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
  *   cpus: number, gils: Set<number>, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
  *   computed: Float64Array, worked: Float64Array, busy: Busy}} Contender `worked`: computed, but for starting and pickling */
-/** @typedef {{ends: number[], cpus: Map<number, number[]>}} Busy how busy CPUs were, in percent, up to each of `ends` (ms) */
+/** @typedef {{ends: number[], cpus: Map<number, number[]>, own: Map<number, number[]>}} Busy how busy CPUs were, in percent, up to
+ *   each of `ends` (ms), and with the program's own threads: told of coarse runs, whose lanes do not say it to the stretch */
 
 export const STATES = ["Python", "Waiting for the GIL", "Native code", "Waiting for a CPU", "Network and pipes",
   "Disk", "Lock", "Sleep", "Other waiting", "Not known"];
@@ -94,7 +95,8 @@ export function decode(raw, base) {
     cpus: raw.cpus, verdicts: raw.verdicts, judged: raw.judged, name: raw.name, wall: raw.wall_ms, cpu: raw.cpu_ms,
     speedup: raw.speedup, base, usable: raw.usable, step: raw.step_ms, coarse: raw.coarse,
     threads, gils: new Set(raw.gils),
-    busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares]))},
+    busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares])),
+      own: new Map(raw.busy.own.map((/** @type {number[]} */ shares, /** @type {number} */ i) => [raw.busy.cpus[i][0], shares]))},
     stacks: raw.stacks.map((/** @type {any} */ one) => {
       const own = new Array(STATES.length).fill(0);
       for (let i = 0; i < one.s.length; i += 2) own[one.s[i]] += one.s[i + 1];
@@ -161,12 +163,12 @@ function within(pieces, ends) {
 /** When other programs had a CPU: those stretches, known by the kernel's clock, in which they used most of what the program's
  * own threads left; in which they used some, only while a thread of ours was ready. Without a clock: the latter.
  * @param {Busy} busy @param {number} cpu @param {[number, number, number][]} pieces @param {[number, number][]} ready */
-function foreign({ends, cpus}, cpu, pieces, ready) {
+function foreign({ends, cpus, own}, cpu, pieces, ready) {
   const shares = cpus.get(cpu);
   if (!shares) return ready;
   /** @type {[number, number][]} */
   const spans = [];
-  const ours = within(pieces, ends);
+  const ours = own.get(cpu)?.map((share, i) => share / 100 * (ends[i] - (i ? ends[i - 1] : 0))) ?? within(pieces, ends);
   let at = 0;
   ends.forEach((to, i) => {
     const from = i ? ends[i - 1] : 0;

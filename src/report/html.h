@@ -35,6 +35,10 @@ void ac_html_put_method(struct ac_page *page);
 
 /* html_data.c: the run at hand as one object of the data block. */
 int ac_html_put_data(struct ac_page *page);
+/* html_lanes.c: members "step_ms", "coarse" and "threads" of it. Coarse: told in steps. */
+int ac_html_put_lanes(struct ac_page *page);
+bool ac_html_is_coarse(const struct ac_profile *profile);
+bool ac_html_has_one_gil(const struct ac_process *process);
 /* html_ranges.c: members "verdicts" and "judged" of it. */
 int ac_html_put_ranges(struct ac_page *page);
 

@@ -1,146 +1,16 @@
-/* html_data.c - the data block that web/ draws from. Bounded for a run of any length: a long time line is
- * told in steps, in each of which a lane has one state, chosen such that over time all states keep their
- * shares. */
-#include <inttypes.h>
+/* html_data.c - the data block that web/ draws from, but for the lanes (html_lanes.c) and the ranges'
+ * verdicts (html_ranges.c). Bounded for a run of any length. */
 #include <string.h>
 
 #include "report/html.h"
 #include "report/names.h"
-#include "report/stream.h"
 #include "verdict/evidence.h"
 
-#define MAX_SEGMENTS    16000   /* told as they are; more are told in steps */
-#define MAX_STEPS       1000000 /* of all lanes, to begin with */
-#define MAX_LANE_BYTES  160000  /* of all lanes, once alike steps are one piece */
-#define MAX_PAGE_BYTES  1600000 /* of all runs' lanes */
-#define MAX_LANES       1024
-#define MAX_BUSY        16384 /* figures of all runs' CPUs */
+#define MAX_BUSY        8000  /* figures of all runs' CPUs */
 #define MAX_NODES       1500  /* of the flame graph: a stack may be 192 deep */
 #define MAX_STACK_BYTES 75000 /* of a run's: with lanes, ranges and script under 400 KB */
 #define MAX_NAME        120   /* bytes of a name in it */
 #define LEAST_SHARE     0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
-
-/* --- the data: lanes. A lane is [gap, length, code, ...] in units of the step; the code is
- * state + 10 * activity + 50 * (cpu + 1). */
-
-static int code_of(const struct ac_profile *p, const struct ac_segment *s) {
-    return s->state + 10 * p->nodes[s->node].activity + 50 * (s->cpu + 1);
-}
-
-struct lane {
-    struct ac_buf *buf;
-    int64_t at, from, to; /* written up to; the piece being built */
-    int code;
-};
-
-static void flush_piece(struct lane *lane) {
-    if (lane->to > lane->from) {
-        ac_buf_printf(lane->buf, "%s%" PRId64 ",%" PRId64 ",%d", lane->at ? "," : "",
-                      lane->from - ac_max(lane->at - 1, 0), lane->to - lane->from, lane->code);
-        lane->at = lane->to + 1;
-    }
-}
-
-static void add_piece(struct lane *lane, int64_t from, int64_t to, int code) {
-    if (code == lane->code && from == lane->to) {
-        lane->to = to;
-        return;
-    }
-    flush_piece(lane);
-    lane->from = from;
-    lane->to = to;
-    lane->code = code;
-}
-
-/* One lane in steps: each step's time is added to its state's balance, the largest balance names the step. */
-static void put_lane(const struct ac_profile *p, const struct ac_lanes *lanes, uint32_t thread, int64_t step,
-                     struct ac_buf *buf) {
-    struct lane lane = {.buf = buf, .code = -1};
-    int64_t balance[AC_STATE_COUNT] = {0};
-    int code[AC_STATE_COUNT] = {0};
-    int64_t filled = 0; /* of the step at hand */
-    int64_t step_at = -1;
-    for (size_t i = lanes->first[thread]; i < lanes->first[thread + 1]; i++) {
-        const struct ac_segment *s = &p->segments[lanes->order[i]];
-        code[s->state] = code_of(p, s);
-        for (int64_t at = s->from_ns; at < s->to_ns;) {
-            int64_t end = ac_min(s->to_ns, (at / step + 1) * step);
-            if (at / step != step_at) {
-                filled = 0;
-                step_at = at / step;
-            }
-            balance[s->state] += end - at;
-            filled += end - at;
-            /* A step is told at its end; what ended before that is in the balance of the next. */
-            if (end == (step_at + 1) * step && filled > 0) {
-                int most = 0;
-                for (int k = 1; k < AC_STATE_COUNT; k++) {
-                    most = balance[k] > balance[most] ? k : most;
-                }
-                balance[most] -= filled;
-                add_piece(&lane, step_at, step_at + 1, code[most]);
-                if (most == s->state && at == step_at * step) { /* the whole steps that follow are the same */
-                    add_piece(&lane, step_at + 1, ac_max(s->to_ns / step, step_at + 1), code[most]);
-                    end = ac_max(s->to_ns / step * step, end);
-                }
-            }
-            at = end;
-        }
-    }
-    flush_piece(&lane);
-}
-
-/* The first step to try: 10 us where the pieces are few. */
-static int64_t first_step(const struct ac_profile *p) {
-    int64_t alive_ns = 0;
-    for (size_t i = 0; i < p->segment_count; i++) {
-        alive_ns += p->segments[i].to_ns - p->segments[i].from_ns;
-    }
-    return ac_max(10000,
-                  ac_max(p->segment_count > MAX_SEGMENTS ? alive_ns / MAX_STEPS : 0, p->wall_ns / MAX_STEPS));
-}
-
-static void put_threads_data(struct ac_page *page, const struct ac_lanes *lanes, int64_t step) {
-    const struct ac_profile *p = page->run->profile;
-    for (uint32_t i = 0; i < p->thread_count && i < MAX_LANES; i++) {
-        const struct ac_thread *t = &p->threads[i];
-        ac_buf_printf(page->buf, "%s{\"pid\":%d,\"tid\":%d,\"merged\":%u,\"name\":\"", i ? ",\n" : "",
-                      p->processes[t->process].pid, t->tid, t->merged);
-        ac_html_put_text(page, ac_profile_text(p, t->name), true);
-        ac_buf_str(page->buf, "\",\"lane\":[");
-        put_lane(p, lanes, i, step, page->buf);
-        ac_buf_str(page->buf, "]}");
-    }
-}
-
-static int put_lanes(struct ac_page *page) {
-    const struct ac_profile *p = page->run->profile;
-    struct ac_lanes lanes;
-    int err = ac_lanes_new(p, &lanes);
-    if (err) {
-        return err;
-    }
-    struct ac_buf told = {0};
-    struct ac_page scratch = *page;
-    scratch.buf = &told;
-    int64_t step = first_step(p);
-    put_threads_data(&scratch, &lanes, step);
-    size_t most = ac_min((size_t)MAX_LANE_BYTES, MAX_PAGE_BYTES / page->count) +
-                  64 * ac_min(p->thread_count, (size_t)MAX_LANES);
-    while (p->segment_count > MAX_SEGMENTS && told.len > most && step < p->wall_ns && !told.err) {
-        step *= 2;
-        ac_buf_clear(&told);
-        put_threads_data(&scratch, &lanes, step);
-    }
-    ac_buf_printf(page->buf, "\"step_ms\":%.6f,\"coarse\":%s,\"threads\":[", (double)step / 1e6,
-                  p->segment_count > MAX_SEGMENTS ? "true" : "false");
-    ac_buf_bytes(page->buf, ac_buf_text(&told), told.len);
-    ac_buf_str(page->buf, "]");
-    page->buf->err = page->buf->err ? page->buf->err : told.err;
-    ac_buf_free(&told);
-    ac_lanes_free(&lanes);
-    return 0;
-}
 
 /* --- the data: the processes of one GIL, whose Python threads can but take turns. One without, or with a GIL
  * an interpreter, has no band of who holds it. */
@@ -149,8 +19,7 @@ static void put_gils(struct ac_page *page) {
     ac_buf_str(page->buf, ",\n\"gils\":[");
     for (size_t i = 0, told = 0; i < p->process_count; i++) {
         const struct ac_process *one = &p->processes[i];
-        bool has_gil = one->free_threaded == 0 || one->gil_enabled == 1;
-        if (one->pid && has_gil && one->gils == 1) { /* 0: a row of several */
+        if (ac_html_has_one_gil(one)) {
             ac_buf_printf(page->buf, "%s%d", told++ ? "," : "", one->pid);
         }
     }
@@ -292,7 +161,7 @@ static int put_stacks(struct ac_page *page) {
 
 /* Groups told as one, so that few enough are left. */
 static size_t groups_joined(const struct ac_page *page, size_t groups, size_t cpus) {
-    return ac_max(groups * cpus * page->count / MAX_BUSY, (size_t)1);
+    return ac_max((groups * cpus * page->count + MAX_BUSY - 1) / MAX_BUSY, (size_t)1);
 }
 
 static double joined_share(const struct ac_busy *busy, size_t cpus, size_t count) {
@@ -306,30 +175,84 @@ static double joined_share(const struct ac_busy *busy, size_t cpus, size_t count
     return ns > 0 ? used / ns : 0;
 }
 
-static void put_busy(struct ac_page *page) {
-    const struct ac_profile *p = page->run->profile;
-    size_t cpus = 0;
-    while (cpus < p->busy_count && p->busy[cpus].from_ns == p->busy[0].from_ns) {
-        cpus++;
+struct busy_series {
+    const struct ac_profile *p;
+    size_t cpus, groups, joined; /* `joined` groups are told as one */
+};
+
+static int64_t end_of(const struct busy_series *b, size_t group) {
+    return b->p->busy[(ac_min(group + b->joined, b->groups) - 1) * b->cpus].to_ns;
+}
+
+/* What the program's own threads used of a CPU from one end to the next, to the nanosecond: lanes in steps do
+ * not tell that. */
+static void put_own(struct ac_page *page, const struct busy_series *b, int16_t cpu, int64_t *own_ns) {
+    memset(own_ns, 0, b->groups * sizeof(*own_ns));
+    for (size_t i = 0; i < b->p->segment_count; i++) {
+        const struct ac_segment *s = &b->p->segments[i];
+        size_t low = 0;
+        if (s->cpu != cpu || (s->state != AC_PYTHON && s->state != AC_NATIVE)) {
+            continue;
+        }
+        for (size_t high = (b->groups - 1) / b->joined;
+             low < high;) { /* the first that ends after it began */
+            size_t middle = (low + high) / 2;
+            if (end_of(b, middle * b->joined) > s->from_ns) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        int64_t from = s->from_ns;
+        for (size_t g = low * b->joined; g < b->groups && from < s->to_ns; g += b->joined) {
+            int64_t to = ac_min(s->to_ns, end_of(b, g));
+            own_ns[g] += ac_max(to - from, 0);
+            from = ac_max(to, from);
+        }
     }
-    size_t groups = cpus ? p->busy_count / cpus : 0;
-    size_t joined = groups_joined(page, groups, cpus);
+    int64_t from = b->p->busy[0].from_ns;
+    for (size_t g = 0; g < b->groups; g += b->joined) {
+        ac_buf_printf(page->buf, "%s%.0f", g ? "," : "",
+                      100 * (double)own_ns[g] / (double)ac_max(end_of(b, g) - from, 1));
+        from = end_of(b, g);
+    }
+}
+
+static int put_busy(struct ac_page *page) {
+    const struct ac_profile *p = page->run->profile;
+    struct busy_series b = {.p = p};
+    while (b.cpus < p->busy_count && p->busy[b.cpus].from_ns == p->busy[0].from_ns) {
+        b.cpus++;
+    }
+    b.groups = b.cpus ? p->busy_count / b.cpus : 0;
+    b.joined = groups_joined(page, b.groups, b.cpus);
+    int64_t *own_ns = ac_calloc(b.groups + 1, sizeof(*own_ns));
+    if (!own_ns) {
+        return -ENOMEM;
+    }
     ac_buf_str(page->buf, ",\n\"busy\":{\"ends\":[");
-    for (size_t g = 0; g < groups; g += joined) {
-        const struct ac_busy *last = &p->busy[(ac_min(g + joined, groups) - 1) * cpus];
-        ac_buf_printf(page->buf, "%s%.0f", g ? "," : "", (double)last->to_ns / 1e6);
+    for (size_t g = 0; g < b.groups; g += b.joined) {
+        ac_buf_printf(page->buf, "%s%.0f", g ? "," : "", (double)end_of(&b, g) / 1e6);
     }
     ac_buf_str(page->buf, "],\"cpus\":[");
-    for (size_t c = 0; c < cpus; c++) {
+    for (size_t c = 0; c < b.cpus; c++) {
         ac_buf_printf(page->buf, "%s[%d", c ? "," : "", p->busy[c].cpu);
-        for (size_t g = 0; g < groups; g += joined) {
+        for (size_t g = 0; g < b.groups; g += b.joined) {
             ac_buf_printf(page->buf, ",%.0f",
-                          joined_share(&p->busy[g * cpus + c], cpus, ac_min(joined, groups - g)) * 100 /
-                              AC_BUSY_ALL);
+                          joined_share(&p->busy[g * b.cpus + c], b.cpus, ac_min(b.joined, b.groups - g)) *
+                              100 / AC_BUSY_ALL);
         }
         ac_buf_str(page->buf, "]");
     }
+    ac_buf_str(page->buf, "],\"own\":[");
+    for (size_t c = 0; ac_html_is_coarse(p) && c < b.cpus; c++) {
+        ac_buf_str(page->buf, c ? ",[" : "[");
+        put_own(page, &b, p->busy[c].cpu, own_ns);
+        ac_buf_str(page->buf, "]");
+    }
     ac_buf_str(page->buf, "]}");
+    ac_free(own_ns);
+    return 0;
 }
 
 int ac_html_put_data(struct ac_page *page) {
@@ -345,10 +268,10 @@ int ac_html_put_data(struct ac_page *page) {
                   (double)p->wall_ns / 1e6, (double)p->cpu_ns / 1e6, page->run->speedup, p->cpus.usable,
                   p->cpus.affinity == p->cpus.online ? ac_min(p->cpus.online, 256) : 0);
     int err = ac_html_put_ranges(page);
-    err = err ? err : put_lanes(page);
+    err = err ? err : ac_html_put_lanes(page);
     put_gils(page);
     err = err ? err : put_stacks(page);
-    put_busy(page);
+    err = err ? err : put_busy(page);
     ac_buf_str(page->buf, "}");
     return err;
 }

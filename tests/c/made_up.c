@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STACKS 64 /* that differ */
-#define TURN   (5 * (int64_t)AC_NS_PER_MS)
+#define STACKS    64 /* that differ */
+#define TURN      (5 * (int64_t)AC_NS_PER_MS)
+#define BUSY_STEP (200 * (int64_t)AC_NS_PER_MS)
 
 static int add_thread(struct ac_profile *p, uint32_t i, int64_t wall_ns) {
     char name[32];
@@ -40,6 +41,26 @@ static int add_turns(struct ac_profile *p, uint32_t threads, int64_t wall_ns) {
                                   .cpu = (int16_t)(thread % 2)};
         err = at > last ? ac_profile_segment(p, &wait) : 0;
         err = err ? err : ac_profile_segment(p, &turn);
+    }
+    return err;
+}
+
+/* Both CPUs, with no other program on them, as often as the probe looks. */
+static int add_busy(struct ac_profile *p, uint32_t threads, int64_t wall_ns) {
+    int err = 0;
+    for (int64_t at = 0; at < wall_ns && !err; at += BUSY_STEP) {
+        int64_t to = ac_min(at + BUSY_STEP, wall_ns);
+        int64_t own[2] = {0};
+        for (int64_t turn = at / TURN; turn * TURN < to; turn++) {
+            own[turn % threads % 2] += ac_min((turn + 1) * TURN, to) - ac_max(turn * TURN, at);
+        }
+        for (int16_t cpu = 0; cpu < 2 && !err; cpu++) {
+            struct ac_busy busy = {.from_ns = at,
+                                   .to_ns = to,
+                                   .cpu = cpu,
+                                   .share = (uint16_t)(own[cpu] * AC_BUSY_ALL / (to - at))};
+            err = ac_profile_busy(p, &busy, 2);
+        }
     }
     return err;
 }
@@ -120,6 +141,7 @@ int made_up_profile(uint32_t threads, int seconds, struct ac_profile **ret_profi
         p->thread_count = i + 1;
     }
     err = err ? err : add_turns(p, threads, wall_ns);
+    err = err ? err : add_busy(p, threads, wall_ns);
     err = err || seconds < 2 ? err : add_stacks(p); /* one second is for tests that write it many times */
     if (err) {
         ac_profile_free(p);

@@ -32,6 +32,27 @@ static void test_a_minute(void **state) {
     assert_true(page_size(16, 60) < 400 << 10);
 }
 
+/* The series of how busy each of 64 CPUs was is counted, too. */
+static void test_a_minute_of_many_cpus(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(16, 60, &profile), 0);
+    profile->busy_count = 0;
+    for (int64_t at = 0; at < 300; at++) {
+        for (int16_t cpu = 0; cpu < 64; cpu++) {
+            struct ac_busy busy = {
+                .from_ns = at * AC_NS_PER_S / 5, .to_ns = (at + 1) * AC_NS_PER_S / 5, .cpu = cpu};
+            busy.share = (uint16_t)(AC_BUSY_ALL - (at * 64 + cpu) % 100);
+            assert_int_equal(ac_profile_busy(profile, &busy, 64), 0);
+        }
+    }
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    assert_true(buf.len < 400 << 10);
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
 /* A thread of a thousand holds the GIL for 5 ms in 5 s: rare as that is, it must show. */
 static void test_long_runs_show_the_rare(void **state) {
     (void)state;
@@ -212,6 +233,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_a_minute),
+        cmocka_unit_test(test_a_minute_of_many_cpus),
         cmocka_unit_test(test_long_runs_show_the_rare),
         cmocka_unit_test(test_ranges_are_judged_alike),
         cmocka_unit_test(test_ranges_of_many_runs),
