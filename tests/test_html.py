@@ -290,6 +290,17 @@ def test_steps_are_taken_together(tmp_path: Path) -> None:
         assert others == 0
 
 
+def test_only_cpus_that_are_there(tmp_path: Path) -> None:
+    """Two CPUs by the numbers that the kernel gave them, one of which is off in between."""
+    run = data(made_up(tmp_path, "2", "1"))
+    run["busy"]["cpus"][1][0] = 2
+    for thread in run["threads"]:
+        thread["lane"] = [code + 50 if i % 3 == 2 and code // 50 == 2 else code for i, code in enumerate(thread["lane"])]
+    command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
+    done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
+    assert len(json.loads(done.stdout)) == 2
+
+
 @pytest.mark.long
 def test_several_runs(tmp_path: Path) -> None:
     """A tab a run on one axis, by mouse and keys; names from outside do no harm."""

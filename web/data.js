@@ -210,8 +210,7 @@ function fill(pieces, spans) {
 export function cores(run) {
   /** @type {Map<number, [number, number, number][]>} */
   const found = new Map();
-  for (let cpu = 0; cpu < run.cpus; cpu++) found.set(cpu, []);
-  for (const cpu of run.busy.cpus.keys()) found.set(cpu, []);
+  for (const cpu of run.busy.cpus.size ? run.busy.cpus.keys() : Array(run.cpus).keys()) found.set(cpu, []); // CPUs may be missing in between
   for (const {lane} of run.threads) {
     for (let i = 0; i < lane.from.length; i++) {
       const cpu = cpuOf(lane.code[i]);

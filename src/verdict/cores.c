@@ -51,6 +51,14 @@ static void fill_bins(const struct ac_profile *p, struct bin *bins) {
     }
 }
 
+/* What other programs had of the CPUs that this one could use. Under a quota below its CPUs they have as many
+ * for themselves as it must leave idle, and take from it only what they use beyond those. */
+static double taken_by_others(const struct ac_profile *p) {
+    double others = (double)(p->cpus.machine_busy_ns - p->cpu_ns) / 1e9;
+    double spare = ac_max((double)p->cpus.affinity - p->cpus.usable, 0) * (double)p->wall_ns / 1e9;
+    return p->cpus.machine_busy_ns < 0 ? 0 : ac_max(others - spare, 0);
+}
+
 int ac_cores_of(const struct ac_profile *p, struct ac_cores *ret_cores) {
     struct ac_cores cores = {.capacity = p->cpus.usable * (double)p->wall_ns / 1e9};
     double *seconds = cores.seconds;
@@ -61,9 +69,7 @@ int ac_cores_of(const struct ac_profile *p, struct ac_cores *ret_cores) {
     add_used(p, seconds);
     fill_bins(p, bins);
     double left = ac_max(cores.capacity - (double)p->cpu_ns / 1e9, 0);
-    if (p->cpus.machine_busy_ns > p->cpu_ns) {
-        seconds[AC_CORES_OTHERS] = ac_min((double)(p->cpus.machine_busy_ns - p->cpu_ns) / 1e9, left);
-    }
+    seconds[AC_CORES_OTHERS] = ac_min(taken_by_others(p), left);
     left -= seconds[AC_CORES_OTHERS];
     double gil = 0;
     double waiting = 0;

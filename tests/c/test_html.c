@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "made_up.h"
+#include "verdict/cores.h"
 
 static size_t page_size(uint32_t threads, int seconds) {
     struct ac_profile *profile = NULL;
@@ -189,6 +190,26 @@ static void test_figures(void **state) {
     ac_profile_free(profile);
 }
 
+/* Two CPUs' quota of 16 CPUs, of which neighbours use three: what the quota left free was lost to the GIL,
+ * not to them, until they use more than the quota leaves them. */
+static void test_neighbours_of_a_quota(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_cores cores;
+    assert_int_equal(made_up_profile(40, 10, &profile), 0);
+    profile->cpus.online = profile->cpus.affinity = 16;
+    profile->cpus.quota = profile->cpus.usable = 2;
+    profile->cpus.machine_busy_ns = profile->cpu_ns + 30 * AC_NS_PER_S;
+    assert_int_equal(ac_cores_of(profile, &cores), 0);
+    assert_float_equal(cores.seconds[AC_CORES_OTHERS], 0, 1e-6);
+    assert_float_equal(cores.seconds[AC_CORES_GIL], 10, 0.1);
+    profile->cpus.machine_busy_ns = profile->cpu_ns + 144 * AC_NS_PER_S;
+    assert_int_equal(ac_cores_of(profile, &cores), 0);
+    assert_float_equal(cores.seconds[AC_CORES_OTHERS], 4, 1e-6);
+    assert_float_equal(cores.seconds[AC_CORES_GIL], 6, 0.1);
+    ac_profile_free(profile);
+}
+
 /* Nothing of a command line but the script's or the module's name, however Python's options were written. */
 static void test_arguments_are_private(void **state) {
     (void)state;
@@ -239,6 +260,7 @@ int main(void) {
         cmocka_unit_test(test_ranges_of_many_runs),
         cmocka_unit_test(test_stacks_are_many),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_neighbours_of_a_quota),
         cmocka_unit_test(test_arguments_are_private),
         cmocka_unit_test(test_long),
     };
