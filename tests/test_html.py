@@ -86,8 +86,11 @@ def test_policy(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
 def test_stands_without_javascript(allcores: str, recording: Path, seen: dict[str, Any]) -> None:
     shown = subprocess.run([allcores, "show", "--json", recording], check=True, stdout=subprocess.PIPE)
     verdict = json.loads(shown.stdout)["verdict"]
-    for text in (verdict["sentence"], verdict["confidence"], verdict["evidence"], "Waiting for the GIL"):
-        assert text in seen["without_script"]
+    fix = verdict["fix"]
+    place = "/".join(Path(fix["file"]).parts[-2:]) + f":{fix['line']}"
+    told = [verdict[name] for name in ("sentence", "confidence", "evidence")] + [fix["text"], place]
+    for text in (*told, *fix["code"].splitlines(), "Waiting for the GIL"):
+        assert text.replace("`", "").strip() in seen["without_script"]
     assert "`" not in seen["without_script"]
 
 

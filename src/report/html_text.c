@@ -67,13 +67,15 @@ static void put_code(struct ac_page *page, const char *code) {
         page->buf,
         "<div class=\"code\"><pre tabindex=\"0\" role=\"region\" aria-label=\"The fix as code\"><code>");
     while (*code) {
-        size_t len = strcspn(code, "\n");
-        struct ac_buf line = {0};
-        ac_buf_bytes(&line, code, len);
-        ac_html_put_text(page, ac_buf_text(&line), false);
-        ac_buf_str(page->buf, "\n");
-        ac_buf_free(&line);
-        code += len + (code[len] == '\n');
+        size_t len = strcspn(code, "\t\n"); /* a tab would not pass as text from outside */
+        struct ac_buf part = {0};
+        ac_buf_bytes(&part, code, len);
+        ac_html_put_text(page, ac_buf_text(&part), false);
+        page->buf->err = page->buf->err ? page->buf->err : part.err;
+        ac_buf_free(&part);
+        code += len;
+        ac_buf_str(page->buf, *code == '\t' ? "\t" : "\n");
+        code += *code != '\0';
     }
     ac_buf_str(page->buf, "</code></pre><button class=\"copy\" type=\"button\" hidden>Copy</button></div>\n");
 }
@@ -95,15 +97,16 @@ static void put_diff(struct ac_page *page, const char *diff) {
     struct ac_buf shown = {0};
     for (size_t i = 0; i < AC_COUNT(heads) && strncmp(diff, heads[i], strlen(heads[i])) == 0; i++) {
         const char *name = diff + strlen(heads[i]);
-        size_t len = strcspn(name, "\n");
+        size_t len = strcspn(name, "\t\n"); /* a tab stands behind a name with blanks */
+        size_t more = strcspn(name + len, "\n");
         struct ac_buf path = {0};
         ac_buf_printf(&path, "/%.*s", (int)len, name);
         bool whole = is_whole_path(page->run->profile, name, len);
         const char *told = whole ? ac_html_path(page, ac_buf_text(&path)) : ac_buf_text(&path);
-        ac_buf_printf(&shown, "%s%s\n", heads[i], told + strspn(told, "/"));
+        ac_buf_printf(&shown, "%s%s%.*s\n", heads[i], told + strspn(told, "/"), (int)more, name + len);
         shown.err = shown.err ? shown.err : path.err;
         ac_buf_free(&path);
-        diff = name + len + (name[len] == '\n');
+        diff = name + len + more + (name[len + more] == '\n');
     }
     ac_buf_str(&shown, diff);
     put_code(page, ac_buf_text(&shown));

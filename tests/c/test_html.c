@@ -190,6 +190,64 @@ static void test_figures(void **state) {
     ac_profile_free(profile);
 }
 
+/* What is read where no script runs: the page before its data, without tags. */
+static char *text_of(const char *page) {
+    const char *end = strstr(page, "<script");
+    char *text = test_malloc(strlen(page) + 1);
+    size_t len = 0;
+    assert_non_null(end);
+    for (const char *at = page; at < end; at++) {
+        char *after;
+        if (*at == '<') {
+            at = strchr(at, '>');
+        } else if (strncmp(at, "&#", 2) == 0) {
+            text[len++] = (char)strtol(at + 2, &after, 10);
+            at = after;
+        } else {
+            text[len++] = *at;
+        }
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* Without JavaScript: what to do, where, as a diff whose tabs are tabs, and what was when. */
+static void test_stands_by_itself(void **state) {
+    (void)state;
+    char fix[] = "send less: `file names`", more[] = "or threads", sentence[] = "Slow because of <pickling>";
+    char first[] = "One thread & no more", second[] = "Threads took turns";
+    char diff[] = "--- a/work/my app.py\t\n+++ b/work/my app.py\t\n@@ -1,2 +1,2 @@\n def f():\n"
+                  "-\treturn \"a\\b\"\n+\treturn 1\t# <here>\n";
+    struct ac_phase phases[] = {{0, 1.25, .9, "idle", first}, {1.25, 3, 1.75, "gil-bound-threads", second}};
+    struct ac_html_options options = {0};
+    struct ac_diagnosis *diagnosis = NULL;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(4, 3, &profile), 0);
+    assert_int_equal(ac_diagnose(profile, NULL, NULL, &diagnosis), 0);
+    struct ac_diagnosis told = *diagnosis;
+    told.main.sentence = sentence;
+    told.main.fix_text = fix;
+    told.main.fix_more = more;
+    told.main.fix_diff = diff;
+    told.main.fix_place = (struct ac_place){"transform", "/home/somebody/work/my app.py", 12};
+    told.phases = phases;
+    told.phase_count = 2;
+    assert_int_equal(ac_report_html(profile, &told, &options, &buf), 0);
+    char *text = text_of(ac_buf_text(&buf));
+    assert_told(text, sentence);
+    assert_told(text, "send less: file names");
+    assert_told(text, more);
+    assert_told(text, "In work/my app.py:12, about transform");
+    assert_told(text, diff);
+    assert_told(text, "0.0–1.2 s0.90One thread & no more");
+    assert_told(text, "1.2–3.0 s1.75Threads took turns");
+    test_free(text);
+    ac_buf_free(&buf);
+    ac_diagnosis_free(diagnosis);
+    ac_profile_free(profile);
+}
+
 /* Two CPUs' quota of 16 CPUs, of which neighbours use three: what the quota left free was lost to the GIL,
  * not to them, until they use more than the quota leaves them. */
 static void test_neighbours_of_a_quota(void **state) {
@@ -260,6 +318,7 @@ int main(void) {
         cmocka_unit_test(test_ranges_of_many_runs),
         cmocka_unit_test(test_stacks_are_many),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_stands_by_itself),
         cmocka_unit_test(test_neighbours_of_a_quota),
         cmocka_unit_test(test_arguments_are_private),
         cmocka_unit_test(test_long),
