@@ -79,6 +79,70 @@ static void test_limits(void **state) {
     assert_true(ac_race_limit(&race, 7) == 7);
 }
 
+static uint32_t node_in(struct ac_profile *p, const char *name, const char *file, int line) {
+    uint32_t func, frame, node;
+    assert_int_equal(ac_profile_func(p, name, file, line, &func), 0);
+    assert_int_equal(ac_profile_frame(p, func, line, &frame), 0);
+    assert_int_equal(ac_profile_stack(p, &frame, 1, &node), 0);
+    return node;
+}
+
+/* Four threads take turns for a second, so that each waits three quarters of it. They pickle for 60 ms and
+ * move bytes for 40; waiting beside that costs no core. The function runs from half a second on. */
+static struct ac_profile *profile_of_turns(void) {
+    struct ac_profile *p = NULL;
+    assert_int_equal(made_up_profile(4, 1, &p), 0);
+    uint32_t work = node_in(p, "work", "/x/app.py", 7);
+    uint32_t pickles = node_in(p, "dumps", "/l/pickle.py", 1);
+    uint32_t sends = node_in(p, "_send", "/l/multiprocessing/connection.py", 1);
+    for (size_t i = 0; i < p->segment_count; i++) {
+        struct ac_segment *s = &p->segments[i];
+        int64_t ms = s->from_ns / AC_NS_PER_MS;
+        s->node = ms < 60 ? pickles : ms < 100 ? sends : 0;
+        s->node = s->state == AC_PYTHON && ms >= 500 ? work : s->node;
+    }
+    return p;
+}
+
+static void free_words(struct ac_race *race) {
+    for (size_t i = 0; i < race->count; i++) {
+        ac_free(race->contenders[i].reason);
+    }
+    ac_free(race->reason);
+    ac_free(race->note);
+}
+
+/* The figures by value, and the reason that they give. */
+static void test_figures_of_a_run(void **state) {
+    (void)state;
+    const struct ac_race_code code = {"/x/app.py", 7};
+    struct ac_profile *profile = profile_of_turns(), *slice = NULL;
+    struct ac_race_run first = {.wall_s = 1, .cpu_s = 1, .cores_used = 1}, run;
+    struct ac_race_contender contenders[] = {
+        {.name = "sequential", .runs = &first, .run_count = 1, .workers = 1, .profile = profile},
+        {.name = "ThreadPoolExecutor", .runs = &run, .run_count = 1, .workers = 4, .profile = profile}};
+    struct ac_race race = {.contenders = contenders, .count = 2, .usable = 2};
+    assert_int_equal(ac_race_measure(profile, 0, profile->wall_ns, &code, &run, &slice), 0);
+    assert_float_equal(run.wall_s, 1, 1e-6);
+    assert_float_equal(run.start_up_s, .5, 1e-6);
+    assert_float_equal(run.pickling_s, .1, 1e-6);
+    assert_float_equal(run.threads, 4, 1e-6);
+    assert_float_equal(run.gil_share, .75, 1e-6);
+    assert_int_equal(ac_race_judge(&race), 0);
+    assert_string_equal(contenders[1].reason, "took turns: 4 threads waited for the GIL 75 % of the time");
+    free_words(&race);
+    run.gil_share = 0;
+    assert_int_equal(ac_race_judge(&race), 0);
+    assert_string_equal(contenders[1].reason, "1.0 cores; 0.50 s to start, 0.10 s pickling");
+    free_words(&race);
+    const struct ac_race_code elsewhere = {"/x/app.py", 8};
+    ac_race_contender_drop(slice, NULL);
+    assert_int_equal(ac_race_measure(profile, 0, profile->wall_ns, &elsewhere, &run, &slice), 0);
+    assert_true(run.start_up_s < 0); /* it was not seen to run */
+    ac_race_contender_drop(slice, NULL);
+    ac_profile_free(profile);
+}
+
 /* The table has medians and their range; a tab plays the fastest run, and its clock tells that one's
  * speed-up. */
 static void test_page_of_several_runs(void **state) {
@@ -156,8 +220,8 @@ static void test_paths_in_errors(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips), cmocka_unit_test(test_limits),
-                                       cmocka_unit_test(test_page_of_several_runs),
-                                       cmocka_unit_test(test_paths_in_errors)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_strips), cmocka_unit_test(test_limits), cmocka_unit_test(test_figures_of_a_run),
+        cmocka_unit_test(test_page_of_several_runs), cmocka_unit_test(test_paths_in_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
