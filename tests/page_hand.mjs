@@ -31,6 +31,15 @@ for (const key of ["w", "s", "+", "-", "w", "a", "d", "0", "ArrowRight", "Shift+
   await keys.keyboard.press(key);
   (seen.keys[key] ??= []).push(await view(keys));
 }
+/** Keys of the browser's own: whether one was left to it, and that nothing moved. */
+seen.modified = [];
+for (const key of ["a", "d", "s", "w", "0", "+", "ArrowLeft"]) {
+  for (const modifier of ["ctrlKey", "metaKey", "altKey"]) {
+    seen.modified.push(await canvas.evaluate((one, [key, modifier]) => one.dispatchEvent(new KeyboardEvent("keydown",
+      {key, [modifier]: true, bubbles: true, cancelable: true})), [key, modifier]));
+  }
+}
+seen.unmoved = await view(keys);
 seen.drawn = await canvas.evaluate((one) => one.toDataURL());
 await keys.keyboard.press("ArrowUp");
 seen.drawn_unscrolled = await canvas.evaluate((one) => one.toDataURL());
@@ -92,6 +101,17 @@ seen.touch = {before: {page: await touched.evaluate(() => scrollY)}};
 seen.touch.pinch = await fingers([[250, 120], [300, 120]], [[200, 120], [400, 120]]);
 seen.touch.pan = await fingers([[400, 120]], [[300, 120]]);
 seen.touch.up = await fingers([[300, 300]], [[300, 100]]);
+seen.tabs = [];
+for (const tab of ["0.5", "7", "-1", "x"]) {
+  const odd = await open(`#tab=${tab}&y=20`);
+  await odd.waitForTimeout(100);
+  seen.tabs.push(await odd.locator("section.time .counters").isVisible());
+  await odd.close();
+}
+const filtered = await open("#r=600,900&q=worker-1");
+await filtered.waitForTimeout(100);
+seen.filtered = await filtered.locator(".range").innerText();
+await filtered.close();
 const sampled = await browser.newPage();
 await sampled.goto(`file://${coarse}`);
 seen.hints = [await touched.locator("section.time .hint").innerText(), await sampled.locator("section.time .hint").innerText()];

@@ -293,12 +293,47 @@ def test_steps_are_taken_together(tmp_path: Path) -> None:
         assert others == 0
 
 
+ROWS = """
+const web = process.argv[1];
+const {decode} = await import(`${web}/data.js`);
+const {grouped, threadRows} = await import(`${web}/time.js`);
+let text = "";
+for await (const part of process.stdin) text += part;
+const processes = grouped(decode(JSON.parse(text), ""));
+const told = (word) => threadRows(processes, word).rows.map((one) => [one.label, Boolean(one.head), Boolean(one.gil)]);
+console.log(JSON.stringify([told(""), told("worker-3")]));
+"""
+
+
+def test_each_process_has_its_row(tmp_path: Path) -> None:
+    """With its name and number, above its threads, whether it has a GIL of its own or not; one alone needs none."""
+    run = data(made_up(tmp_path, "4", "1"))
+
+    def rows() -> list[list[list[Any]]]:
+        command = ["node", "--input-type=module", "-e", ROWS, TESTS.parent / "web"]
+        done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
+        found: list[list[list[Any]]] = json.loads(done.stdout)
+        return found
+
+    assert rows()[0][0] == ["GIL of 1000", True, True]
+    run["threads"][2] |= {"pid": 1002, "name": "child"}
+    run["threads"][3] |= {"pid": 1002}
+    for gils, label in (([1000, 1002], "GIL of child 1002"), ([1000], "Process child 1002")):
+        run["gils"] = gils
+        head = [label, True, 1002 in gils]
+        whole, some = rows()
+        assert sorted(one for one in whole if one[1]) == sorted([["GIL of worker-0 1000", True, True], head])
+        assert some == [head, ["worker-3 1003", False, False]]
+
+
 def test_only_cpus_that_are_there(tmp_path: Path) -> None:
     """Two CPUs by the numbers that the kernel gave them, one of which is off in between."""
     run = data(made_up(tmp_path, "2", "1"))
     run["busy"]["cpus"][1][0] = 2
     for thread in run["threads"]:
-        thread["lane"] = [code + 50 if i % 3 == 2 and code // 50 == 2 else code for i, code in enumerate(thread["lane"])]
+        thread["lane"] = [
+            code + 50 if i % 3 == 2 and code // 50 == 2 else code for i, code in enumerate(thread["lane"])
+        ]
     command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
     done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
     assert len(json.loads(done.stdout)) == 2

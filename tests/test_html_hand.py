@@ -40,6 +40,22 @@ def test_keys(seen: dict[str, Any]) -> None:
     assert seen["drawn"] != seen["drawn_unscrolled"]
 
 
+def test_keys_of_the_browser(seen: dict[str, Any]) -> None:
+    assert seen["modified"] == [True] * 21
+    assert seen["unmoved"] == seen["keys"]["ArrowUp"][0]
+
+
+def test_odd_tabs(seen: dict[str, Any]) -> None:
+    """One that is not there opens the first."""
+    assert seen["tabs"] == [True] * 4
+
+
+def test_range_of_some_threads(seen: dict[str, Any]) -> None:
+    """The words tell which figures are the whole run's and which the filter's."""
+    assert "1.00 of 2 cores used by the whole run; below, only the 11 of 40 threads" in seen["filtered"]
+    assert ", all threads." in seen["filtered"] or "No verdict" in seen["filtered"]
+
+
 def test_copy(seen: dict[str, Any]) -> None:
     """The fix is in the clipboard; where that is not allowed it is selected, and the button says so."""
     code, copied, button = seen["copied"]

@@ -188,7 +188,17 @@ def test_pickling_is_told(race: Race) -> None:
     (race.directory / "app.py").write_text(MOVED)
     command = [sys.executable, race.directory / "app.py"]
     took = float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    command = ["--python", sys.executable, "app.py:measure", "--items", "items()", "--runs", "1", "-o", "r.json"]
+    command = [
+        "--python",
+        sys.executable,
+        "app.py:measure",
+        "--items",
+        "items()",
+        "--runs",
+        "1",
+        "-o",
+        "r.json",
+    ]
     drawn = race(*command).stdout.partition("Each core")[2]
     found = {one["name"]: one for one in json.loads((race.directory / "r.json").read_text())["contenders"]}
     for name in ("ProcessPoolExecutor", "allcores.ProcessPoolExecutor", "InterpreterPoolExecutor"):

@@ -18,7 +18,8 @@ export function tile(look) {
   return canvas;
 }
 
-/** @typedef {{label: string, lane: import("./data.js").Lane, core: boolean, head?: boolean}} Row */
+/** @typedef {{label: string, lane: import("./data.js").Lane, core: boolean, head?: boolean, gil?: boolean}} Row `head`: of the rows below it; `gil`: the band of
+ * who holds it */
 /** @typedef {{from: number, to: number, cursor: number, brush: [number, number] | null, mask: boolean}} View */
 
 export class Lanes {
@@ -64,7 +65,7 @@ export class Lanes {
     }
     if (view.to - view.from < 2000) {
       for (let i = 0; i < rows.length; i++) {
-        if (rows[i].head && AXIS + i * ROW - scroll < height) this.hops(rows, i, view, scroll, colors.ink);
+        if (rows[i].gil && AXIS + i * ROW - scroll < height) this.hops(rows, i, view, scroll, colors.ink);
       }
     }
     if (view.mask) { // what has not happened yet, while the run is played

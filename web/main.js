@@ -10,7 +10,7 @@ const data = JSON.parse(document.getElementById("data")?.textContent ?? "");
 const raced = data.contenders.some((/** @type {any} */ one) => one?.speedup > 0);
 /** @type {(import("./data.js").Contender | null)[]} */
 const runs = data.contenders.map((/** @type {any} */ one) => one && decode(one, raced ? data.contenders[0]?.name : ""));
-const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0), data.shown);
+const shared = new View(Math.max(...runs.map((one) => one?.wall ?? 0), 0), data.shown, articles.length);
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 
 /** @type {(() => void)[]} what a tab does when it comes into sight */

@@ -6,19 +6,40 @@ import {AXIS, Lanes, ROW, tile} from "./lanes.js";
 /** @typedef {import("./data.js").Contender} Contender */
 /** @typedef {import("./lanes.js").Row} Row */
 
-/** Rows of the threads that pass the filter: with each process its heaviest first, and where it has one GIL, the holder as one band.
+const NOTHING = {from: new Float64Array(0), to: new Float64Array(0), code: new Int32Array(0)};
+
+/** A run's threads by process, the heaviest first, and where a process has one GIL, the holder as one band.
  * @param {Contender} run */
-function grouped(run) {
+export function grouped(run) {
   const lives = new Map(run.threads.map((one) => [one, sums([one], 0, run.wall).reduce((a, b) => a + b, 0)]));
   /** @type {Map<number, import("./data.js").Thread[]>} */
   const processes = new Map();
   for (const one of run.threads) processes.set(one.pid, [...(processes.get(one.pid) ?? []), one]);
   const weight = (/** @type {import("./data.js").Thread[]} */ all) => all.reduce((sum, one) => sum + (lives.get(one) ?? 0), 0);
   return [...processes].sort((a, b) => weight(b[1]) - weight(a[1]) || a[0] - b[0]).map(([pid, threads]) => ({pid, band: holders(run.gils.has(pid) ? threads : []),
-    threads: threads.sort((a, b) => (lives.get(b) ?? 0) - (lives.get(a) ?? 0))}));
+    name: threads.find((one) => one.tid === pid)?.name ?? "", threads: threads.sort((a, b) => (lives.get(b) ?? 0) - (lives.get(a) ?? 0))}));
 }
 
-/** What one sees of the range: the exact figures of it, and the verdict of the judged range nearest to it.
+/** The threads that pass the filter, and their rows: below that of their process, where there are several, or of its GIL.
+ * @param {ReturnType<typeof grouped>} processes @param {string} word */
+export function threadRows(processes, word) {
+  /** @type {Row[]} */
+  const rows = [];
+  const shown = [];
+  for (const {pid, name, band, threads} of processes) {
+    const some = threads.filter((one) => `${one.name} ${one.pid} ${one.tid}`.toLowerCase().includes(word.toLowerCase()));
+    const who = processes.length > 1 && name ? `${name} ${pid}` : `${pid}`;
+    const gil = band.from.length > 0 && threads.length > 1;
+    if (some.length && gil) rows.push({label: `GIL of ${who}`, lane: band, core: true, head: true, gil});
+    else if (some.length && processes.length > 1) rows.push({label: `Process ${who}`, lane: NOTHING, core: false, head: true});
+    for (const one of some) rows.push({core: false, lane: one.lane, label: one.merged > 1 ? `${one.merged} threads` : `${one.name || "thread"} ${one.tid}`});
+    shown.push(...some);
+  }
+  return {rows, shown};
+}
+
+/** What one sees of the range: the exact figures of it, and the verdict of the judged range nearest to it, which like the cores used
+ * is that of the whole run whatever the filter.
  * @param {HTMLElement} into @param {Contender} run @param {import("./data.js").Thread[]} threads @param {[number, number] | null} brush */
 function tellRange(into, run, threads, brush) {
   into.replaceChildren();
@@ -32,13 +53,14 @@ function tellRange(into, run, threads, brush) {
   into.append(make("h3", {}, `${seconds(from)} to ${seconds(to)}`));
   if (verdict) {
     into.append(make("p", {class: "said"}, verdict.sentence, " ", make("span", {class: "tag"}, `${verdict.id}, ${verdict.confidence}`)),
-      make("p", {}, verdict.evidence), make("p", {class: "hint"}, `Judged: ${seconds(verdict.from)} to ${seconds(verdict.to)}.`));
+      make("p", {}, verdict.evidence), make("p", {class: "hint"}, `Judged: ${seconds(verdict.from)} to ${seconds(verdict.to)}, all threads.`));
   } else {
     const least = Math.min(...run.verdicts.map((_, i) => run.judged[2 * i + 1] - run.judged[2 * i]));
     into.append(make("p", {class: "said"}, run.verdicts.length === 0 ? "No verdict: of this run no part was judged by itself."
       : `No verdict: no part of the run near to this one was judged by itself; the shortest that was took ${seconds(least)}.`));
   }
-  into.append(make("table", {}, make("caption", {}, `${used.toFixed(2)} of ${run.usable} cores used`),
+  const some = threads.length < run.threads.length ? ` by the whole run; below, only the ${threads.length} of ${run.threads.length} threads that the filter shows` : "";
+  into.append(make("table", {}, make("caption", {}, `${used.toFixed(2)} of ${run.usable} cores used${some}`),
     make("thead", {}, make("tr", {}, ...["State", "Thread-time", "%"].map((name) => make("th", {scope: "col"}, name)))),
     make("tbody", {}, ...spent.map((ms, state) => ms > 0 ? make("tr", {}, make("th", {scope: "row"}, STATES[state]),
       make("td", {class: "n"}, seconds(ms)), make("td", {class: "n"}, (100 * ms / total).toFixed(1))) : ""))));
@@ -128,16 +150,10 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
     shared.save();
   };
   const select = () => {
-    const word = shared.filter.toLowerCase();
     filter.value = shared.filter;
-    shown = [];
-    rows = [...coreRows];
-    for (const {pid, band, threads} of processes) {
-      const some = threads.filter((one) => `${one.name} ${one.pid} ${one.tid}`.toLowerCase().includes(word));
-      if (some.length && band.from.length && threads.length > 1) rows.push({label: `GIL of ${pid}`, lane: band, core: true, head: true});
-      for (const one of some) rows.push({core: false, lane: one.lane, label: one.merged > 1 ? `${one.merged} threads` : `${one.name || "thread"} ${one.tid}`});
-      shown.push(...some);
-    }
+    const found = threadRows(processes, shared.filter);
+    shown = found.shown;
+    rows = [...coreRows, ...found.rows];
     layout();
   };
   const tell = () => {
@@ -204,6 +220,7 @@ export function showTime(section, run, shared, /** @type {number} */ number) {
   canvas.addEventListener("pointercancel", up);
 
   canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's
     const step = (view.to - view.from) / 50;
     const cursor = view.cursor < 0 ? view.from : view.cursor;
     const key = event.key.toLowerCase();

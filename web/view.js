@@ -3,9 +3,10 @@
 /** @typedef {import("./lanes.js").View} Shown */
 
 export class View {
-  /** @param {number} wall of the longest run, in ms @param {number} first the tab that is open at first */
-  constructor(wall, first) {
+  /** @param {number} wall of the longest run, in ms @param {number} first the tab that is open at first @param {number} tabs how many */
+  constructor(wall, first, tabs) {
     this.wall = wall;
+    this.tabs = tabs;
     /** @type {Shown} */
     this.shown = {from: 0, to: wall, cursor: -1, brush: null, mask: false};
     this.filter = "";
@@ -74,7 +75,8 @@ export class View {
     };
     this.filter = words.get("q") ?? "";
     this.state = number("s", -1);
-    this.tab = number("tab", this.first);
+    const tab = number("tab", this.first);
+    this.tab = Number.isInteger(tab) && tab >= 0 && tab < this.tabs ? tab : this.first;
     this.roots[this.tab] = Math.max(0, Math.floor(number("f", 0)));
     this.scrolls[this.tab] = Math.max(0, Math.floor(number("y", 0)));
     const theme = words.get("theme") ?? "";
