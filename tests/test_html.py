@@ -138,7 +138,7 @@ def test_top_lines_by_state(allcores: str, recording: Path, seen: dict[str, Any]
     """Those of a state are where its time went, and no other's."""
     run = data(page(allcores, recording))
     stacks = run["stacks"]
-    states = {one["s"][i] for one in stacks for i in range(0, len(one["s"]), 2)}
+    states = {state for one in stacks for state in one["s"][::2] + one.get("o", [])[::2]}
     assert set(seen["tops"]) == {"-1", *map(str, states)} and {0, 1} <= states
     for state, rows in seen["tops"].items():
         lines: dict[str, float] = {}
@@ -262,7 +262,8 @@ let text = "";
 for await (const part of process.stdin) text += part;
 const run = decode(JSON.parse(text), "");
 const ms = (lane, fits) => lane.code.reduce((sum, code, i) => sum + (fits(code) ? lane.to[i] - lane.from[i] : 0), 0);
-console.log(JSON.stringify(cores(run).map(({lane}) => [ms(lane, (code) => code >= 0), ms(lane, (code) => code === -1)])));
+const told = ({lane}) => [ms(lane, (code) => code >= 0), ms(lane, (code) => code === -1)];
+console.log(JSON.stringify(cores(run).map(told)));
 """
 
 
@@ -331,9 +332,9 @@ def test_only_cpus_that_are_there(tmp_path: Path) -> None:
     run = data(made_up(tmp_path, "2", "1"))
     run["busy"]["cpus"][1][0] = 2
     for thread in run["threads"]:
-        thread["lane"] = [
-            code + 50 if i % 3 == 2 and code // 50 == 2 else code for i, code in enumerate(thread["lane"])
-        ]
+        lane = thread["lane"]
+        for i in range(2, len(lane), 3):
+            lane[i] += 50 if lane[i] // 50 == 2 else 0
     command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
     done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
     assert len(json.loads(done.stdout)) == 2

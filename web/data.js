@@ -2,7 +2,8 @@
 
 /** @typedef {{from: Float64Array, to: Float64Array, code: Int32Array}} Lane pieces in order of time, in ms */
 /** @typedef {{pid: number, tid: number, merged: number, name: string, lane: Lane}} Thread */
-/** @typedef {{parent: number, frame: [string, string, number] | null, own: number[]}} Stack */
+/** @typedef {{parent: number, frame: [string, string, number] | null, own: number[], rarer: number[]}} Stack `rarer`: in stacks that grew
+ *   from it and are too rare to be told */
 /** @typedef {{name: string, wall: number, cpu: number, speedup: number, base: string, usable: number, step: number, coarse: boolean,
  *   cpus: number, gils: Set<number>, threads: Thread[], stacks: Stack[], verdicts: [string, string, string, string, number][], judged: number[],
  *   computed: Float64Array, worked: Float64Array, busy: Busy}} Contender `worked`: computed, but for starting and pickling */
@@ -85,6 +86,13 @@ export function speedAt(run, ms) {
   return run.base ? run.speedup * (cpuAt(run, ms) / run.cpu) / (ms / run.wall) : cpuAt(run, ms, run.worked) / ms;
 }
 
+/** @param {number[]} [pairs] state, ms */
+function byState(pairs = []) {
+  const all = new Array(STATES.length).fill(0);
+  for (let i = 0; i < pairs.length; i += 2) all[pairs[i]] += pairs[i + 1];
+  return all;
+}
+
 /** @param {any} raw @param {string} base the run that its speed-up is told against; "": none @returns {Contender} */
 export function decode(raw, base) {
   /** @type {Thread[]} */
@@ -97,11 +105,7 @@ export function decode(raw, base) {
     threads, gils: new Set(raw.gils),
     busy: {ends: raw.busy.ends, cpus: new Map(raw.busy.cpus.map((/** @type {number[]} */ [cpu, ...shares]) => [cpu, shares])),
       own: new Map(raw.busy.own.map((/** @type {number[]} */ shares, /** @type {number} */ i) => [raw.busy.cpus[i][0], shares]))},
-    stacks: raw.stacks.map((/** @type {any} */ one) => {
-      const own = new Array(STATES.length).fill(0);
-      for (let i = 0; i < one.s.length; i += 2) own[one.s[i]] += one.s[i + 1];
-      return {parent: one.p, frame: raw.frames[one.f] ?? null, own};
-    }),
+    stacks: raw.stacks.map((/** @type {any} */ one) => ({parent: one.p, frame: raw.frames[one.f] ?? null, own: byState(one.s), rarer: byState(one.o)})),
   };
 }
 

@@ -3,8 +3,9 @@ import {STATES, make, seconds} from "./data.js";
 
 /** @param {import("./data.js").Contender} run @param {number} state -1: all */
 function weights(run, state) {
-  const own = run.stacks.map((one) => state < 0 ? one.own.reduce((a, b) => a + b, 0) : one.own[state]);
-  const all = [...own];
+  const of = (/** @type {number[]} */ ms) => state < 0 ? ms.reduce((a, b) => a + b, 0) : ms[state];
+  const own = run.stacks.map((one) => of(one.own));
+  const all = run.stacks.map((one) => of(one.own) + of(one.rarer));
   for (let i = all.length - 1; i > 0; i--) all[run.stacks[i].parent] += all[i];
   return {own, all};
 }
@@ -31,7 +32,7 @@ function table(run, state) {
 export function showStacks(section, run, shared, number) {
   const select = /** @type {HTMLSelectElement} */ (make("select", {id: `state-${number}`, class: "state"}, make("option", {value: "-1"}, "all states")));
   STATES.forEach((name, state) => {
-    if (run.stacks.some((one) => one.own[state] > 0)) select.append(make("option", {value: `${state}`}, name));
+    if (run.stacks.some((one) => one.own[state] + one.rarer[state] > 0)) select.append(make("option", {value: `${state}`}, name));
   });
   const flame = make("div", {class: "flame", role: "group", "aria-label": "Flame graph"});
   const twin = make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Top lines"});

@@ -10,7 +10,7 @@
 #define MAX_NODES       1500  /* of the flame graph: a stack may be 192 deep */
 #define MAX_STACK_BYTES 75000 /* of a run's: with lanes, ranges and script under 400 KB */
 #define MAX_NAME        120   /* bytes of a name in it */
-#define LEAST_SHARE     0.001 /* of all thread-time: a rarer stack is told as the one that it grew from */
+#define LEAST_SHARE     0.001 /* of all thread-time: a rarer stack is told with the one that it grew from */
 
 /* --- the data: the processes of one GIL, whose Python threads can but take turns. One without, or with a GIL
  * an interpreter, has no band of who holds it. */
@@ -26,7 +26,8 @@ static void put_gils(struct ac_page *page) {
     ac_buf_str(page->buf, "]");
 }
 
-/* --- the data: stacks by state: p the parent, f the frame of "frames", s ms by state in pairs */
+/* --- the data: stacks by state: p the parent, f the frame of "frames", s ms by state in pairs, o those of
+ * rarer stacks that grew from it: no line of its own took them */
 
 static void put_frame(struct ac_page *page, uint32_t frame) {
     const struct ac_profile *p = page->run->profile;
@@ -43,18 +44,31 @@ static void put_frame(struct ac_page *page, uint32_t frame) {
 }
 
 struct sums {
-    int64_t all, own[AC_STATE_COUNT];
+    int64_t all, own[AC_STATE_COUNT], rarer[AC_STATE_COUNT];
     uint32_t number;
 };
 
+static void put_states(struct ac_page *page, const int64_t *ns) {
+    const char *before = "";
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        if (ns[s] >= 100000) {
+            ac_buf_printf(page->buf, "%s%d,%.1f", before, s, (double)ns[s] / 1e6);
+            before = ",";
+        }
+    }
+}
+
 static void put_node(struct ac_page *page, const struct sums *sums, uint32_t node, int frame) {
+    bool rarer = false;
+    for (int s = 0; s < AC_STATE_COUNT; s++) {
+        rarer = rarer || sums[node].rarer[s] >= 100000;
+    }
     ac_buf_printf(page->buf, "%s{\"p\":%d,\"f\":%d,\"s\":[", node ? ",\n" : "",
                   node ? (int)sums[page->run->profile->nodes[node].parent].number : -1, frame);
-    for (int s = 0, first = 1; s < AC_STATE_COUNT; s++) {
-        if (sums[node].own[s] >= 100000) {
-            ac_buf_printf(page->buf, "%s%d,%.1f", first ? "" : ",", s, (double)sums[node].own[s] / 1e6);
-            first = 0;
-        }
+    put_states(page, sums[node].own);
+    if (rarer) {
+        ac_buf_str(page->buf, "],\"o\":[");
+        put_states(page, sums[node].rarer);
     }
     ac_buf_str(page->buf, "]}");
 }
@@ -86,7 +100,7 @@ struct stacks {
     struct ac_buf nodes, names;
 };
 
-/* All with more time than `least`; the others' is told as their parents'. A frame is named once. */
+/* All with more time than `least`; the others' is told with their parents'. A frame is named once. */
 static void tell_stacks(const struct ac_page *page, struct stacks *told, int64_t least) {
     const struct ac_profile *p = page->run->profile;
     struct sums *sums = told->sums;
@@ -101,8 +115,8 @@ static void tell_stacks(const struct ac_page *page, struct stacks *told, int64_t
             continue;
         }
         for (int s = 0; s < AC_STATE_COUNT; s++) {
-            sums[p->nodes[i].parent].own[s] += sums[i].own[s];
-            sums[i].own[s] = 0;
+            sums[p->nodes[i].parent].rarer[s] += sums[i].own[s] + sums[i].rarer[s];
+            sums[i].own[s] = sums[i].rarer[s] = 0;
         }
     }
     uint32_t frames = 0;

@@ -162,16 +162,20 @@ static void put_threads(struct ac_page *page) {
     ac_buf_str(page->buf, "<details><summary>The threads as a table</summary><div class=\"scroll\" "
                           "tabindex=\"0\" role=\"region\" "
                           "aria-label=\"Threads\"><table><thead><tr><th scope=\"col\">Process</th><th "
-                          "scope=\"col\">Thread</th>");
+                          "scope=\"col\">Thread</th><th scope=\"col\">Name</th>");
     for (int s = 0; s < AC_STATE_COUNT; s++) {
         ac_buf_printf(page->buf, "<th scope=\"col\" class=\"n\">%s</th>", ac_html_states[s]);
     }
     ac_buf_str(page->buf, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < p->thread_count && i < MAX_ROWS; i++) {
         const struct ac_thread *t = &p->threads[i];
-        ac_buf_printf(page->buf, "<tr><td>%d</td><th scope=\"row\">", p->processes[t->process].pid);
-        ac_html_put_text(page, ac_profile_text(p, t->name), false);
-        ac_buf_str(page->buf, "</th>");
+        ac_buf_printf(page->buf, "<tr><td>%d</td>", p->processes[t->process].pid);
+        if (t->merged > 1) {
+            ac_buf_printf(page->buf, "<td></td><th scope=\"row\">%u threads</th>", t->merged);
+        } else {
+            ac_buf_printf(page->buf, "<td>%d</td>", t->tid);
+            ac_html_put_element(page, "<th scope=\"row\">", ac_profile_text(p, t->name), "</th>");
+        }
         for (int s = 0; s < AC_STATE_COUNT; s++) {
             ac_buf_printf(page->buf, "<td class=\"n\">%.2f</td>", (double)t->states_ns[s] / 1e9);
         }
@@ -232,7 +236,11 @@ void ac_html_put_method(struct ac_page *page) {
         "<li>%" PRId64 " samples at %.0f Hz (%.0f reached), %" PRId64 " missed, %" PRId64
         " failed; the sampler took %.1f %% of a core</li><li>CPU times are the kernel's%s; samples only "
         "split them: ± is what chance alone does to a share in 95 of 100 "
-        "runs</li><li>Free core time is split by what threads waited for at the time</li><li>Kernel ",
+        "runs</li><li>Free core time is split by what threads waited for at the time</li><li>Stacks with "
+        "less "
+        "than 0.1 %% of the thread-time, and the rarest of very many, are drawn as a part of those that they "
+        "grew "
+        "from, and are in no top line</li><li>Kernel ",
         s->samples, s->rate_hz, s->reached_hz, s->missed, s->torn + s->read_errors,
         100 * (double)s->sampler_cpu_ns / (double)ac_max(p->wall_ns, 1),
         s->ring ? ", context switches exact" : "");

@@ -268,6 +268,44 @@ static void test_neighbours_of_a_quota(void **state) {
     ac_profile_free(profile);
 }
 
+/* The table has each thread's number; a row of several says how many they are. */
+static void test_threads_have_numbers(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_buf buf = {0};
+    assert_int_equal(made_up_profile(3, 1, &profile), 0);
+    profile->threads[2].merged = 12;
+    assert_int_equal(made_up_page(profile, &buf), 0);
+    assert_told(ac_buf_text(&buf), "<tr><td>1000</td><td>1001</td><th scope=\"row\">worker-1</th>");
+    assert_told(ac_buf_text(&buf), "<tr><td>1000</td><td></td><th scope=\"row\">12 threads</th>");
+    ac_buf_free(&buf);
+    ac_profile_free(profile);
+}
+
+/* A caller whose time went into callees that are too rare to be told has none of its own. */
+static void test_rare_stacks_are_no_line(void **state) {
+    (void)state;
+    struct ac_profile *p = NULL;
+    struct ac_buf buf = {0};
+    uint32_t func, frames[2], node;
+    assert_int_equal(made_up_profile(1, 1, &p), 0);
+    assert_int_equal(ac_profile_func(p, "caller", "/a/caller.py", 1, &func), 0);
+    assert_int_equal(ac_profile_frame(p, func, 5, &frames[1]), 0);
+    for (int i = 0; i < 2000; i++) { /* 0.5 ms each: 0.05 % */
+        char name[16];
+        snprintf(name, sizeof(name), "callee%d", i);
+        assert_int_equal(ac_profile_func(p, name, "/a/callee.py", 1, &func), 0);
+        assert_int_equal(ac_profile_frame(p, func, 1, &frames[0]), 0);
+        assert_int_equal(ac_profile_stack(p, frames, 2, &node), 0);
+        assert_int_equal(ac_profile_cell(p, 0, node, AC_PYTHON, AC_KIND_NONE, 500000), 0);
+    }
+    assert_int_equal(made_up_page(p, &buf), 0);
+    assert_told(ac_buf_text(&buf), "{\"p\":0,\"f\":0,\"s\":[],\"o\":[0,1000.0]}");
+    assert_told(ac_buf_text(&buf), "are in no top line");
+    ac_buf_free(&buf);
+    ac_profile_free(p);
+}
+
 /* Nothing of a command line but the script's or the module's name, however Python's options were written. */
 static void test_arguments_are_private(void **state) {
     (void)state;
@@ -318,6 +356,8 @@ int main(void) {
         cmocka_unit_test(test_ranges_of_many_runs),
         cmocka_unit_test(test_stacks_are_many),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_threads_have_numbers),
+        cmocka_unit_test(test_rare_stacks_are_no_line),
         cmocka_unit_test(test_stands_by_itself),
         cmocka_unit_test(test_neighbours_of_a_quota),
         cmocka_unit_test(test_arguments_are_private),

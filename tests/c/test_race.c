@@ -195,6 +195,31 @@ static void test_page_of_several_runs(void **state) {
     }
 }
 
+/* What could not run is told with its reason, and has no row among what did. */
+static void test_left_out(void **state) {
+    (void)state;
+    char word[] = "x", error[] = "needs Python 3.14", other[] = "not installed | for this Python";
+    struct ac_race_run run = {.wall_s = 2};
+    struct ac_race_contender contenders[] = {
+        {.name = "sequential", .reason = word, .runs = &run, .run_count = 1, .median = {.wall_s = 2}},
+        {.name = "InterpreterPoolExecutor", .left_out = true, .error = error},
+        {.name = "loky", .left_out = true, .error = other}};
+    struct ac_race race = {
+        .work = word, .python = word, .usable = 2, .contenders = contenders, .count = 3, .reason = word};
+    const struct ac_html_options options = {0};
+    struct ac_buf buf = {0};
+    assert_int_equal(ac_report_race_html(&race, &options, &buf), 0);
+    assert_non_null(strstr(ac_buf_text(&buf), "; left out: InterpreterPoolExecutor (needs Python 3.14), loky "
+                                              "(not installed | for this Python)"));
+    ac_buf_clear(&buf);
+    assert_int_equal(ac_report_race_markdown(&race, &buf), 0);
+    assert_non_null(strstr(ac_buf_text(&buf),
+                           "\n\nLeft out: InterpreterPoolExecutor (needs Python 3.14), loky "
+                           "(not installed \\| for this Python)\n"));
+    assert_null(strstr(ac_buf_text(&buf), "| loky"));
+    ac_buf_free(&buf);
+}
+
 /* What a function says of its files goes into the page as any path does. */
 static void test_paths_in_errors(void **state) {
     (void)state;
@@ -220,8 +245,11 @@ static void test_paths_in_errors(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strips), cmocka_unit_test(test_limits), cmocka_unit_test(test_figures_of_a_run),
-        cmocka_unit_test(test_page_of_several_runs), cmocka_unit_test(test_paths_in_errors)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strips),
+                                       cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_left_out),
+                                       cmocka_unit_test(test_figures_of_a_run),
+                                       cmocka_unit_test(test_page_of_several_runs),
+                                       cmocka_unit_test(test_paths_in_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
