@@ -287,7 +287,7 @@ def test_steps_are_taken_together(tmp_path: Path) -> None:
         assert held * step == pytest.approx(run["wall_ms"] / 16, abs=2 * step)
     assert max(holders) == 1
     assert sum(holders) > 0.99 * len(holders)
-    command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
+    command = ["node", "--input-type=module", "-e", CORES, str(TESTS.parent / "web" / "data.js")]
     done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
     for ours, others in json.loads(done.stdout):
         assert ours == pytest.approx(run["wall_ms"] / 2, rel=0.01)
@@ -311,7 +311,7 @@ def test_each_process_has_its_row(tmp_path: Path) -> None:
     run = data(made_up(tmp_path, "4", "1"))
 
     def rows() -> list[list[list[Any]]]:
-        command = ["node", "--input-type=module", "-e", ROWS, TESTS.parent / "web"]
+        command = ["node", "--input-type=module", "-e", ROWS, str(TESTS.parent / "web")]
         done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
         found: list[list[list[Any]]] = json.loads(done.stdout)
         return found
@@ -335,7 +335,7 @@ def test_only_cpus_that_are_there(tmp_path: Path) -> None:
         lane = thread["lane"]
         for i in range(2, len(lane), 3):
             lane[i] += 50 if lane[i] // 50 == 2 else 0
-    command = ["node", "--input-type=module", "-e", CORES, TESTS.parent / "web" / "data.js"]
+    command = ["node", "--input-type=module", "-e", CORES, str(TESTS.parent / "web" / "data.js")]
     done = subprocess.run(command, check=True, input=json.dumps(run), text=True, stdout=subprocess.PIPE)
     assert len(json.loads(done.stdout)) == 2
 

@@ -186,7 +186,7 @@ if __name__ == "__main__":
 def test_pickling_is_told(race: Race) -> None:
     """About what pickle takes for the same items there and back, in our pool as in the standard one; drawn so."""
     (race.directory / "app.py").write_text(MOVED)
-    command = [sys.executable, race.directory / "app.py"]
+    command = [sys.executable, str(race.directory / "app.py")]
     took = float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     command = [
         "--python",
