@@ -71,11 +71,12 @@ int ac_cores_of(const struct ac_profile *p, struct ac_cores *ret_cores) {
     double left = ac_max(cores.capacity - (double)p->cpu_ns / 1e9, 0);
     seconds[AC_CORES_OTHERS] = ac_min(taken_by_others(p), left);
     left -= seconds[AC_CORES_OTHERS];
+    double others = seconds[AC_CORES_OTHERS] * 1e9 / (double)ac_max(p->wall_ns, 1); /* CPUs, on average */
     double gil = 0;
     double waiting = 0;
     double nothing = 0;
     for (size_t b = 0; b < BINS; b++) {
-        double idle = ac_max(p->cpus.usable - bins[b].used, 0);
+        double idle = ac_max(p->cpus.usable - others - bins[b].used, 0);
         double behind = ac_min(idle, bins[b].gil);
         double waits = ac_min(idle - behind, bins[b].waiting);
         gil += behind;

@@ -306,6 +306,23 @@ static void test_rare_stacks_are_no_line(void **state) {
     ac_profile_free(p);
 }
 
+/* One thread sleeps beside others' loop on the other CPU: that thread is what the free one waited for. */
+static void test_asleep_beside_others(void **state) {
+    (void)state;
+    struct ac_profile *profile = NULL;
+    struct ac_cores cores;
+    assert_int_equal(made_up_profile(1, 1, &profile), 0);
+    profile->cpu_ns = 0;
+    profile->cpus.machine_busy_ns = AC_NS_PER_S;
+    profile->segment_count = 1;
+    profile->segments[0].state = AC_SLEEP;
+    profile->segments[0].to_ns = AC_NS_PER_S;
+    assert_int_equal(ac_cores_of(profile, &cores), 0);
+    assert_float_equal(cores.seconds[AC_CORES_OTHERS], 1, 1e-6);
+    assert_float_equal(cores.seconds[AC_CORES_WAITING], 1, 1e-6);
+    ac_profile_free(profile);
+}
+
 /* Nothing of a command line but the script's or the module's name, however Python's options were written. */
 static void test_arguments_are_private(void **state) {
     (void)state;
@@ -360,6 +377,7 @@ int main(void) {
         cmocka_unit_test(test_rare_stacks_are_no_line),
         cmocka_unit_test(test_stands_by_itself),
         cmocka_unit_test(test_neighbours_of_a_quota),
+        cmocka_unit_test(test_asleep_beside_others),
         cmocka_unit_test(test_arguments_are_private),
         cmocka_unit_test(test_long),
     };
