@@ -101,7 +101,8 @@ def test_our_own_pool(run: Runner, at_home: Path) -> None:
 @pytest.mark.long
 def test_dask_cluster(run: Runner, at_home: Path) -> None:
     needs("distributed")
-    verdict = run.why(command("dask_cluster", 2 * SECONDS))["verdict"]
+    verdict = run.why_alone(command("dask_cluster", 4 * SECONDS))["verdict"]
+    assert verdict["id"] == "all-cores-busy", verdict
     assert "2 workers of Dask" in verdict["evidence"], verdict
 
 

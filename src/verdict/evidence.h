@@ -83,9 +83,10 @@ struct ac_pool {
     double worker_data, worker_dispatch; /* of these two, what the workers took */
     double starving;                     /* workers that waited for a task */
     double own;                          /* CPUs of the parent's own code */
-    double moved_wait;                   /* parent or workers asleep while they moved bytes */
-    double result;   /* share of the run that the parent's main thread waited for one result */
-    double switches; /* sleeps a second of all workers: about one a task at least */
+    double loop_gil;   /* threads of Dask's own, in the process that matters most, that waited for the GIL */
+    double moved_wait; /* parent or workers asleep while they moved bytes */
+    double result;     /* share of the run that the parent's main thread waited for one result */
+    double switches;   /* sleeps a second of all workers: about one a task at least */
     double one, several,
         none;       /* share of the run with exactly one, with more, with no worker inside a task */
     double tail;    /* share of the run, at its end, in which only one worker of several had a task */

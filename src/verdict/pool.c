@@ -18,6 +18,7 @@ struct pool_sum {
     uint8_t *worker;    /* per process: a worker */
     double *manager_ns; /* per process: time in a pool's code, as no worker */
     double *bound_ns;   /* per process: time below a worker's main function */
+    uint32_t *threads;  /* per process: threads that take tasks, beside a host's main one */
     size_t moments, one, several, none, tail, longest;
     size_t run; /* moments that `alone` has been alone so far */
     uint32_t alone;
@@ -50,6 +51,27 @@ static void add_named(struct pool_sum *sum, double *by_kind) {
     }
 }
 
+/* A thread of a host that takes tasks: without the host, as in a Dask cluster of threads, it makes no pool of
+ * processes. */
+static bool is_thread_of_host(const struct ac_scene *scene, uint32_t node) {
+    return scene->marks->of_node[node] & AC_MARK_WORKER && scene->marks->kind[node] == AC_POOL_DASK;
+}
+
+static int count_threads(struct pool_sum *sum) {
+    const struct ac_profile *p = sum->scene->profile;
+    bool *counted = ac_calloc(p->thread_count, sizeof(*counted));
+    for (size_t i = 0; counted && i < p->cell_count; i++) {
+        const struct ac_cell *cell = &p->cells[i];
+        if (is_thread_of_host(sum->scene, cell->node) && !counted[cell->thread]) {
+            counted[cell->thread] = true;
+            sum->threads[process_of(p, cell)]++;
+        }
+    }
+    int err = counted ? 0 : -ENOMEM;
+    ac_free(counted);
+    return err;
+}
+
 static void find_workers(struct pool_sum *sum) {
     const struct ac_profile *p = sum->scene->profile;
     double by_kind[AC_POOL_KIND_COUNT] = {0};
@@ -57,7 +79,10 @@ static void find_workers(struct pool_sum *sum) {
     for (size_t i = 0; i < p->cell_count; i++) {
         const struct ac_cell *cell = &p->cells[i];
         uint32_t marks = sum->scene->marks->of_node[cell->node];
-        if (marks & AC_MARK_WORKER) {
+        if (is_thread_of_host(sum->scene, cell->node)) {
+            continue;
+        }
+        if (marks & (AC_MARK_WORKER | AC_MARK_HOST)) {
             sum->bound_ns[process_of(p, cell)] += (double)cell->ns;
             by_kind[sum->scene->marks->kind[cell->node]] += (double)cell->ns;
         } else if (marks & AC_MARK_MACHINERY && !(marks & AC_MARK_FORKER)) {
@@ -115,12 +140,23 @@ static bool is_sending(const struct ac_profile *p, uint32_t node) {
     return strncmp(name, "_send", 5) == 0 || strncmp(name, "send", 4) == 0;
 }
 
+/* The share of the process that waits for a task when this thread of it sleeps: of a host, those of its
+ * threads that take tasks, and its main one only where none was seen. */
+static double share_of_worker(const struct pool_sum *sum, const struct ac_cell *cell) {
+    const struct ac_thread *thread = &sum->scene->profile->threads[cell->thread];
+    uint32_t threads = sum->threads[thread->process];
+    if (is_thread_of_host(sum->scene, cell->node)) {
+        return 1.0 / threads;
+    }
+    return thread->main && threads == 0;
+}
+
 static void add_worker_cell(struct pool_sum *sum, const struct ac_cell *cell, double share) {
     const struct ac_profile *p = sum->scene->profile;
     struct ac_pool *pool = sum->pool;
     uint32_t marks = sum->scene->marks->of_node[cell->node];
     int activity = p->nodes[cell->node].activity;
-    bool bound = marks & AC_MARK_WORKER;
+    bool bound = marks & (AC_MARK_WORKER | AC_MARK_HOST);
     bool data = cell->node && sum->scene->marks->of_func[ac_node_func(p, cell->node)] & AC_MARK_DATA;
     if (on_cpu(cell->state) && bound && activity != AC_IMPORT && activity != AC_START_UP) {
         if (marks & AC_MARK_TASK && activity != AC_PICKLE) {
@@ -132,8 +168,11 @@ static void add_worker_cell(struct pool_sum *sum, const struct ac_cell *cell, do
         }
     } else if (off_cpu(cell->state) && marks & AC_MARK_TASK) {
         pool->task_wait += share;
-    } else if (off_cpu(cell->state) && bound && p->threads[cell->thread].main) {
-        *(is_sending(p, cell->node) ? &pool->moved_wait : &pool->starving) += share;
+    } else if (off_cpu(cell->state) && bound) {
+        *(is_sending(p, cell->node) ? &pool->moved_wait : &pool->starving) +=
+            share * share_of_worker(sum, cell);
+    } else if (cell->state == AC_GIL_WAIT && pool->kind == AC_POOL_DASK && !(marks & AC_MARK_TASK)) {
+        pool->loop_gil += process_of(p, cell) == sum->scene->evidence->process ? share : 0;
     }
 }
 
@@ -292,7 +331,8 @@ int ac_pool_figures(const struct ac_scene *scene) {
     sum.worker = ac_calloc(p->process_count, 1);
     sum.manager_ns = ac_calloc(p->process_count, sizeof(*sum.manager_ns));
     sum.bound_ns = ac_calloc(p->process_count, sizeof(*sum.bound_ns));
-    int err = sum.worker && sum.manager_ns && sum.bound_ns ? 0 : -ENOMEM;
+    sum.threads = ac_calloc(p->process_count, sizeof(*sum.threads));
+    int err = sum.worker && sum.manager_ns && sum.bound_ns && sum.threads ? count_threads(&sum) : -ENOMEM;
     if (err) {
         goto out;
     }
@@ -316,5 +356,6 @@ out:
     ac_free(sum.worker);
     ac_free(sum.manager_ns);
     ac_free(sum.bound_ns);
+    ac_free(sum.threads);
     return err;
 }

@@ -250,8 +250,13 @@ static void code_pinned(const struct ac_case *c, struct ac_buf *buf, struct ac_p
 
 /* --- gil-bound-threads */
 
+/* That a Dask worker's loop gets the GIL late costs nothing while its threads have tasks. */
+static double gil_waiters(const struct ac_evidence *e) {
+    return e->p_states[AC_GIL_WAIT] - e->pool.loop_gil;
+}
+
 static struct ac_fit fit_gil_bound(const struct ac_evidence *e) {
-    double waiters = e->p_states[AC_GIL_WAIT];
+    double waiters = gil_waiters(e);
     double held = e->p_states[AC_PYTHON];
     double turns = e->p_wanting_python; /* of it, what those that take turns held */
     if (ac_pool_explains(e) || e->p_wanting < 2 || waiters < 0.4 || held < 0.3 || waiters < 0.4 * held ||
@@ -284,10 +289,15 @@ static void why_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
     ac_put_spot(c, &e->python, buf);
     double own = e->python.func == AC_NO_FUNC ? held : fmin(e->python.seconds / e->wall_s, held);
     ac_buf_printf(buf, " held the GIL for %.0f %% of %.1f s while %.1f threads waited for it",
-                  100 * fmin(own, 1), e->wall_s, e->p_states[AC_GIL_WAIT]);
+                  100 * fmin(own, 1), e->wall_s, gil_waiters(e));
     if (e->c_call >= 0.3) {
         ac_buf_printf(buf, "; %.0f %% of it inside C functions that keep the GIL", 100 * e->c_call);
     }
+    ac_put_workers(c, buf);
+}
+
+static bool is_in_dask(const struct ac_evidence *e) {
+    return e->pool.workers > 0 && e->pool.kind == AC_POOL_DASK;
 }
 
 static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
@@ -301,6 +311,12 @@ static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
             "several processes of the server, each with a GIL of its own: gunicorn -w %.0f, or what "
             "your server calls its workers",
             fmax(e->usable, 2));
+    } else if (is_in_dask(e)) {
+        ac_buf_printf(
+            buf,
+            "more workers with one thread each: LocalCluster(n_workers=%.0f, threads_per_worker=1), "
+            "or dask worker --nworkers %.0f --nthreads 1",
+            fmax(e->usable, 2), fmax(e->usable, 2));
     } else {
         ac_buf_str(buf, "processes");
     }
@@ -312,7 +328,7 @@ static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct a
         *place = ac_place_of(c->profile, &c->evidence->waiting);
         return;
     }
-    if (ac_is_served(c->evidence)) {
+    if (ac_is_served(c->evidence) || is_in_dask(c->evidence)) {
         *place = ac_place_of(c->profile, &c->evidence->python);
         return;
     }

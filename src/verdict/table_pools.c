@@ -3,10 +3,11 @@
 
 #include "verdict/table.h"
 
-/* Servers and test runners give their workers work in ways of their own. */
+/* Servers and test runners give their workers work in ways of their own; those of a DataLoader wait, as they
+ * should, until the training has taken what they loaded ahead. */
 static bool is_task_pool(const struct ac_evidence *e) {
     return e->pool.workers > 0 && e->pool.kind != AC_POOL_NONE && e->pool.kind != AC_POOL_GUNICORN &&
-           e->pool.kind != AC_POOL_CELERY && e->pool.kind != AC_POOL_XDIST;
+           e->pool.kind != AC_POOL_CELERY && e->pool.kind != AC_POOL_XDIST && e->pool.kind != AC_POOL_TORCH;
 }
 
 static double overhead(const struct ac_evidence *e) {
@@ -184,9 +185,9 @@ void ac_fix_uneven_tasks(const struct ac_case *c, struct ac_buf *buf) {
 struct ac_fit ac_fit_serial_pool_use(const struct ac_evidence *e) {
     const struct ac_pool *pool = &e->pool;
     bool many = pool->longest < 0.5 || pool->switches >= 8;
-    bool fits = is_task_pool(e) && pool->one >= 0.4 && pool->several <= 0.1 * pool->one &&
-                pool->result >= 0.4 && many && pool->work + pool->task_wait >= 1.5 * overhead(e) &&
-                pool->own < 0.4;
+    bool fits = is_task_pool(e) && (pool->workers >= 2 || pool->kind != AC_POOL_DASK) && /* its threads may */
+                pool->one >= 0.4 && pool->several <= 0.1 * pool->one && pool->result >= 0.4 && many &&
+                pool->work + pool->task_wait >= 1.5 * overhead(e) && pool->own < 0.4;
     double size = e->at_once ? e->at_once : fmax(pool->workers, 2); /* some start as they are needed */
     double k = ac_at_a_time(e, pool->work >= pool->task_wait ? e->usable : size);
     return saving(e, fits, 1 - pool->one * (1 - 1 / fmax(k, 1)), ac_by_margin((pool->one - 0.25) / 0.35));
@@ -194,8 +195,8 @@ struct ac_fit ac_fit_serial_pool_use(const struct ac_evidence *e) {
 
 void ac_say_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
     const struct ac_pool *pool = &c->evidence->pool;
-    ac_buf_printf(buf, "One task at a time: %s ran a single task for %.0f %% of the run, and several never",
-                  pool_name(c), 100 * pool->one);
+    ac_buf_printf(buf, "One task at a time: %s ran a single task for %.0f %% of the run, %s", pool_name(c),
+                  100 * pool->one, pool->workers == 1 ? "in its one worker" : "and several never");
 }
 
 void ac_why_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
@@ -208,7 +209,16 @@ void ac_why_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
     }
 }
 
+static const char *size_option(enum ac_pool_kind kind) {
+    return kind == AC_POOL_MP ? "processes" : kind == AC_POOL_LOKY ? "n_jobs" : "max_workers";
+}
+
 void ac_fix_serial_pool_use(const struct ac_case *c, struct ac_buf *buf) {
+    const struct ac_pool *pool = &c->evidence->pool;
+    if (pool->workers == 1) { /* the only one that was needed, or that it may have */
+        ac_buf_printf(buf, "more workers, if it was made with one (%s=%.0f); and ", size_option(pool->kind),
+                      fmax(c->evidence->usable, 2));
+    }
     ac_buf_str(buf, "submit all first and collect the results afterwards, or map(); apply() and "
                     "submit().result() wait for each");
     put_estimate(c, buf);

@@ -225,6 +225,31 @@ static struct ac_profile *profile_of(const struct scene *s) {
 #define HANDLE "<Handle._run " LIB "/asyncio/events.py:89" TURN
 #define SELECT "EpollSelector.select " LIB "/selectors.py:452" TURN
 
+#define LOADER "/v/lib/python3.13/site-packages/torch/utils/data/_utils"
+#define LOADING                                                                                              \
+    "load " APP ":7<_MapDatasetFetcher.fetch " LOADER "/fetch.py:54<_worker_loop " LOADER "/worker.py:349"
+#define LOADER_GET "get " LIB "/multiprocessing/queues.py:113<_worker_loop " LOADER "/worker.py:332"
+
+/* A Dask worker: its loop, which gets the GIL late, below the nanny's process; its tasks in a thread. */
+#define DASK "/v/lib/python3.13/site-packages/distributed"
+#define DASK_SYNC                                                                                            \
+    "Condition.wait " LIB "/threading.py:331<sync " DASK "/utils.py:452<Client.gather " DASK                 \
+    "/client.py:2538<"
+#define DASK_IDLE "Queue.get " LIB "/queue.py:180<_worker " DASK "/threadpoolexecutor.py:54" THREAD
+#define DASK_TASK                                                                                            \
+    "words " LIB "/dynamic.py:10<Task.__call__ /v/lib/python3.13/site-packages/dask/_task_spec.py:768<"      \
+    "_run_task_simple " DASK "/worker.py:2821<_WorkItem.run " DASK "/_concurrent_futures_thread.py:65<"      \
+    "_worker " DASK "/threadpoolexecutor.py:58" THREAD
+#define DASK_RUN "<WorkerProcess._run " DASK "/nanny.py:1022"
+#define DASK_LOOP(process_)                                                                                  \
+    {                                                                                                        \
+        .process = process_, .main = true, .sleeps = 400, .spans = {                                         \
+            {0, 4, AC_GIL_WAIT, "Worker.execute " DASK "/worker.py:2199" HANDLE DASK_RUN, .02, 0, .45},      \
+            {0, 4, AC_PYTHON, "Worker.execute " DASK "/worker.py:2199" HANDLE DASK_RUN, .02, .45, .01},      \
+            {0, 4, AC_IO, SELECT DASK_RUN, .02, .46, .54}                                                    \
+        }                                                                                                    \
+    }
+
 static const struct scene scenes[] = {
     {"requests in a loop", "io-sequential", .wall = 4, .actors = {ASKING(.main = true, )}},
     {"requests in one thread", "io-sequential", .wall = 4, .actors = {JOINING, ASKING()}},
@@ -352,6 +377,46 @@ static const struct scene scenes[] = {
      .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
                 WORKER(1, 40, {0, 4, AC_PYTHON, TASK, .2, 0, .5}, {0, 4, AC_IO, GET, .2, .5, .5}),
                 WORKER(2, 40, {0, 4, AC_LOCK, GET, .2, 0, .5}, {0, 4, AC_PYTHON, TASK, .2, .5, .5})}},
+    {"a Dask cluster with work for all", "all-cores-busy", .wall = 4, .usable = 2, .parents = {0, 1, 1},
+     .actors =
+         {{.main = true, .spans = {{0, 4, AC_LOCK, DASK_SYNC "main " APP ":21"}}},
+          DASK_LOOP(1),
+          DASK_LOOP(2),
+          {.process = 1,
+           .spans = {{0, 4, AC_PYTHON, DASK_TASK, .1, 0, .95}, {0, 4, AC_LOCK, DASK_IDLE, .1, .95, .05}}},
+          {.process = 2,
+           .spans = {{0, 4, AC_PYTHON, DASK_TASK, .1, 0, .95}, {0, 4, AC_LOCK, DASK_IDLE, .1, .95, .05}}}}},
+    {"a Dask cluster that waits for its client", "starved-pool", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_PYTHON, "prepare " APP ":12<main " APP ":21"}}},
+                DASK_LOOP(1),
+                DASK_LOOP(2),
+                {.process = 1,
+                 .spans = {{0, 4, AC_PYTHON, DASK_TASK, .1, 0, .2}, {0, 4, AC_LOCK, DASK_IDLE, .1, .2, .8}}},
+                {.process = 2,
+                 .spans = {{0, 4, AC_PYTHON, DASK_TASK, .1, .5, .1},
+                           {0, 4, AC_LOCK, DASK_IDLE, .1, .6, .4}}}}},
+    {"a Dask cluster whose client computes, too", "unclear", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_PYTHON, "prepare " APP ":12<main " APP ":21"}}},
+                DASK_LOOP(1),
+                DASK_LOOP(2),
+                {.process = 1, .spans = {{0, 4, AC_PYTHON, DASK_TASK}}},
+                {.process = 2, .spans = {{0, 4, AC_PYTHON, DASK_TASK}}}}},
+    {"a Dask worker of two threads", "gil-bound-threads", .wall = 4, .parents = {0, 1},
+     .actors =
+         {{.main = true, .spans = {{0, 4, AC_LOCK, DASK_SYNC "main " APP ":21"}}},
+          DASK_LOOP(1),
+          {.process = 1,
+           .spans = {{0, 4, AC_PYTHON, DASK_TASK, .1, 0, .5}, {0, 4, AC_GIL_WAIT, DASK_TASK, .1, .5, .5}}},
+          {.process = 1,
+           .spans = {{0, 4, AC_GIL_WAIT, DASK_TASK, .1, 0, .5}, {0, 4, AC_PYTHON, DASK_TASK, .1, .5, .5}}}}},
+    {"a pool of one worker", "serial-pool-use", .wall = 4, .parents = {0, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_LOCK, RESULT "main " APP ":21"}}},
+                WORKER(1, 40, {0, 4, AC_PYTHON, TASK, .2, 0, .99}, {0, 4, AC_IO, GET, .2, .99, .01})}},
+    {"a DataLoader ahead of the training", "single-thread-python", .wall = 4, .parents = {0, 1, 1},
+     .actors = {{.main = true, .spans = {{0, 4, AC_PYTHON, "train " APP ":12<main " APP ":21"}}},
+                WORKER(1, 100, {0, 4, AC_PYTHON, LOADING, .1, 0, .1}, {0, 4, AC_IO, LOADER_GET, .1, .1, .9}),
+                WORKER(2, 100, {0, 4, AC_PYTHON, LOADING, .1, .5, .1},
+                       {0, 4, AC_IO, LOADER_GET, .1, .6, .4})}},
     /* --- asyncio */
     {"a sleep in a coroutine", "blocked-event-loop", .wall = 4,
      .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "handle " APP ":9" HANDLE, .1, 0, .9}}}}},
@@ -421,6 +486,13 @@ static bool told(const struct ac_diagnosis *d, const char *id) {
     return false;
 }
 
+static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
+    struct ac_diagnosis *d;
+    *ret_profile = profile_of(s);
+    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
+    return d;
+}
+
 static void verdicts_are_right(void **state) {
     (void)state;
     int wrong = 0;
@@ -454,6 +526,38 @@ static void the_holder_is_inferred(void **state) {
             ac_diagnosis_free(d);
             ac_profile_free(p);
         }
+    }
+}
+
+static const struct scene *scene_of(const char *name) {
+    size_t at = 0;
+    while (strcmp(scenes[at].name, name) != 0) {
+        at++;
+    }
+    return &scenes[at];
+}
+
+/* What is said is true of that run, too. */
+static void the_words_fit(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *sentence, *evidence, *fix, *not_in_fix; /* NULL: any */
+    } cases[] = {
+        {"a pool of one worker", "in its one worker", NULL, "if it was made with one (max_workers=4)", NULL},
+        {"result() in a loop", "and several never", NULL, "submit all first", "max_workers"},
+        {"a Dask worker of two threads", NULL, "; 1 worker of Dask", "threads_per_worker=1", NULL},
+    };
+    for (size_t i = 0; i < AC_COUNT(cases); i++) {
+        struct ac_profile *p;
+        struct ac_diagnosis *d = diagnosis_of(scene_of(cases[i].name), &p);
+        const struct ac_verdict *v = &d->main;
+        print_message("%s: %s\n  %s\n  %s\n", cases[i].name, v->sentence, v->evidence, v->fix_text);
+        assert_true(!cases[i].sentence || strstr(v->sentence, cases[i].sentence));
+        assert_true(!cases[i].evidence || strstr(v->evidence, cases[i].evidence));
+        assert_true(!cases[i].fix || strstr(v->fix_text, cases[i].fix));
+        assert_true(!cases[i].not_in_fix || !strstr(v->fix_text, cases[i].not_in_fix));
+        ac_diagnosis_free(d);
+        ac_profile_free(p);
     }
 }
 
@@ -615,13 +719,6 @@ static void the_code_is_the_users(void **state) {
         ac_diagnosis_free(d);
         ac_profile_free(p);
     }
-}
-
-static struct ac_diagnosis *diagnosis_of(const struct scene *s, struct ac_profile **ret_profile) {
-    struct ac_diagnosis *d;
-    *ret_profile = profile_of(s);
-    assert_int_equal(ac_diagnose(*ret_profile, NULL, NULL, &d), 0);
-    return d;
 }
 
 /* The source may tell that there are too few calls for what the fix could do. */
@@ -895,6 +992,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts_are_right),
         cmocka_unit_test(the_holder_is_inferred),
+        cmocka_unit_test(the_words_fit),
         cmocka_unit_test(few_answers_overlap_little),
         cmocka_unit_test(older_recordings_are_read),
         cmocka_unit_test(phases_are_told),
