@@ -205,8 +205,9 @@ static void take_answer(const struct ac_buf *answer, const struct ac_profile *pr
 void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
                 struct ac_diagnosis *diagnosis) {
     struct seen seen = {.profile = profile};
-    bool served = ac_is_served(diagnosis->spoken) && strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
-    if (served) { /* the threads are the server's */
+    const struct ac_evidence *e = diagnosis->spoken;
+    bool turns = strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
+    if (turns && (ac_is_served(e) || e->free_threaded == 1)) { /* a server's threads; a GIL to be left off */
         return;
     }
     add_places(&seen, diagnosis->spoken, diagnosis->main.id);

@@ -238,9 +238,9 @@ static bool is_told(const struct ac_diagnosis *diagnosis, const char *id) {
     return told;
 }
 
-/* Of each phase its verdict, where it can save a good part of the run; of the whole what is true throughout.
- */
-static void merge_also(struct ac_diagnosis *into, struct phase_case *phases, size_t count) {
+/* Of each phase but the one that speaks its verdict, where it can save a good part of the run; of the whole
+ * what is true throughout. */
+static void merge_also(struct ac_diagnosis *into, struct phase_case *phases, size_t count, size_t speaks) {
     size_t kept = 0;
     for (size_t i = 0; i < into->also_count; i++) {
         if (into->also[i].gain_s <= 0) {
@@ -252,8 +252,8 @@ static void merge_also(struct ac_diagnosis *into, struct phase_case *phases, siz
     into->also_count = kept;
     for (size_t i = 0; i < count; i++) {
         struct ac_verdict *verdict = &phases[i].diagnosis->main;
-        if (verdict->gain_s > MIN_SHARE * into->evidence->wall_s && !is_told(into, verdict->id) &&
-            into->also_count < ac_entry_count) {
+        if (i != speaks && verdict->gain_s > MIN_SHARE * into->evidence->wall_s &&
+            !is_told(into, verdict->id) && into->also_count < ac_entry_count) {
             into->also[into->also_count++] = *verdict;
             *verdict = (struct ac_verdict){.id = verdict->id};
         }
@@ -310,7 +310,7 @@ static int tell_phases(struct ac_diagnosis *whole, struct phase_case *phases, si
     size_t best = speaker(whole, phases, count);
     if (!err && best < count) {
         err = take_main(whole, &phases[best]);
-        merge_also(whole, phases, count);
+        merge_also(whole, phases, count, best);
     }
     return err;
 }

@@ -3,9 +3,9 @@
 #include "base/base.h"
 #include "verdict/marks.h"
 
-#define LONG_NS  (50 * AC_NS_PER_MS) /* a callback that keeps the loop so long keeps all others waiting */
-#define SHORT_NS (5 * AC_NS_PER_MS)  /* ... and so short nobody */
-#define TURN_NS  15000               /* of the loop's own a turn; seen on 3.9 to 3.13: 10 to 20 us */
+#define LONG_NS  (50 * AC_NS_PER_MS)    /* a callback that keeps the loop so long keeps all others waiting */
+#define SHORT_NS (5 * AC_NS_PER_MS / 2) /* ... and so short nobody */
+#define TURN_NS  15000                  /* of the loop's own a turn; seen on 3.9 to 3.13: 10 to 20 us */
 
 struct loop_sum {
     const struct ac_scene *scene;
@@ -122,7 +122,7 @@ static void end_period(struct period *now, struct period *all) {
 static bool are_short(const struct ac_profile *p, const struct period *all) {
     double turning = (double)(all->own - all->others);
     double looks = turning / 1e9 * p->sampling.rate_hz;
-    return looks >= 3 && (double)TURN_NS * (double)all->in_long < (double)SHORT_NS * turning;
+    return looks >= 6 && (double)TURN_NS * (double)all->in_long < (double)SHORT_NS * turning;
 }
 
 /* On a CPU below one and the same coroutine, without a turn of the loop in between that was seen. */

@@ -131,6 +131,9 @@ static const struct rule rules[] = {
     {"/waitress/task.py", NULL, AC_MARK_SERVER, 0},
     {"/gunicorn/workers/gthread.py", NULL, AC_MARK_SERVER, 0},
     {"/cheroot/workers/threadpool.py", NULL, AC_MARK_SERVER, 0},
+    {"/uvicorn/server.py", NULL, AC_MARK_SERVER, 0},
+    {"/hypercorn/asyncio/run.py", NULL, AC_MARK_SERVER, 0},
+    {"/anyio/_backends/_asyncio.py", "run", AC_MARK_HANDED, 0}, /* WorkerThread: handlers without await */
     {"/selectors.py", NULL, AC_MARK_SELECT, 0},
     {"/select.py", NULL, AC_MARK_SELECT, 0},
     {"/subprocess.py", NULL, AC_MARK_WAITER, 0},

@@ -22,9 +22,11 @@ enum ac_mark {
     AC_MARK_FORKER = 1 << 11,   /* only forks workers for their parent */
     AC_MARK_CHILD = 1 << 12,    /* where a forked process begins: the loop below is its parent's */
     AC_MARK_HOST = 1 << 13,     /* the main function of a worker whose tasks run in further threads of it */
+    AC_MARK_HANDED =
+        1 << 14, /* a thread that runs what a loop of its process hands to it: a server's, if any */
     /* of nodes only */
-    AC_MARK_TASK = 1 << 14, /* the leaf is inside a pool's task */
-    AC_MARK_USER = 1 << 15, /* the leaf is the user's own code */
+    AC_MARK_TASK = 1 << 15, /* the leaf is inside a pool's task */
+    AC_MARK_USER = 1 << 16, /* the leaf is the user's own code */
 };
 
 struct ac_marks {

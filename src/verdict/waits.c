@@ -59,13 +59,19 @@ static void served_figure(const struct ac_scene *scene) {
     const struct ac_profile *p = scene->profile;
     double all = 0;
     double served = 0;
+    double handed = 0;
+    bool serves = false;
     for (size_t i = 0; i < p->cell_count; i++) {
         const struct ac_cell *cell = &p->cells[i];
-        bool counts = (cell->state == AC_PYTHON || cell->state == AC_GIL_WAIT) &&
-                      p->threads[cell->thread].process == scene->evidence->process;
+        uint32_t marks = scene->marks->of_node[cell->node];
+        bool ours = p->threads[cell->thread].process == scene->evidence->process;
+        bool counts = ours && (cell->state == AC_PYTHON || cell->state == AC_GIL_WAIT);
         all += counts ? (double)cell->ns : 0;
-        served += counts && scene->marks->of_node[cell->node] & AC_MARK_SERVER ? (double)cell->ns : 0;
+        served += counts && marks & AC_MARK_SERVER ? (double)cell->ns : 0;
+        handed += counts && marks & AC_MARK_HANDED && !(marks & AC_MARK_SERVER) ? (double)cell->ns : 0;
+        serves |= ours && marks & AC_MARK_SERVER;
     }
+    served += serves ? handed : 0;
     scene->evidence->served = all > 0 ? served / all : 0;
 }
 

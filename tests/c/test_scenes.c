@@ -225,7 +225,9 @@ static struct ac_profile *profile_of(const struct scene *s) {
 #define HANDLE "<Handle._run " LIB "/asyncio/events.py:89" TURN
 #define SELECT "EpollSelector.select " LIB "/selectors.py:452" TURN
 
-#define LOADER "/v/lib/python3.13/site-packages/torch/utils/data/_utils"
+#define UVICORN "<Server.run /v/lib/python3.13/site-packages/uvicorn/server.py:75"
+#define ANYIO   "<WorkerThread.run /v/lib/python3.13/site-packages/anyio/_backends/_asyncio.py:1002"
+#define LOADER  "/v/lib/python3.13/site-packages/torch/utils/data/_utils"
 #define LOADING                                                                                              \
     "load " APP ":7<_MapDatasetFetcher.fetch " LOADER "/fetch.py:54<_worker_loop " LOADER "/worker.py:349"
 #define LOADER_GET "get " LIB "/multiprocessing/queues.py:113<_worker_loop " LOADER "/worker.py:332"
@@ -417,6 +419,18 @@ static const struct scene scenes[] = {
                 WORKER(1, 100, {0, 4, AC_PYTHON, LOADING, .1, 0, .1}, {0, 4, AC_IO, LOADER_GET, .1, .1, .9}),
                 WORKER(2, 100, {0, 4, AC_PYTHON, LOADING, .1, .5, .1},
                        {0, 4, AC_IO, LOADER_GET, .1, .6, .4})}},
+    {"handlers in a server's threads", "gil-bound-threads", .wall = 4,
+     .actors = {{.main = true, .spans = {{0, 4, AC_IO, SELECT UVICORN}}},
+                {.spans = {{0, 4, AC_PYTHON, "home " APP ":7" ANYIO, .1, 0, .5},
+                           {0, 4, AC_GIL_WAIT, "home " APP ":7" ANYIO, .1, .5, .5}}},
+                {.spans = {{0, 4, AC_GIL_WAIT, "home " APP ":7" ANYIO, .1, 0, .5},
+                           {0, 4, AC_PYTHON, "home " APP ":7" ANYIO, .1, .5, .5}}}}},
+    {"threads that a loop hands work to", "gil-bound-threads", .wall = 4,
+     .actors = {{.main = true, .spans = {{0, 4, AC_IO, SELECT}}},
+                {.spans = {{0, 4, AC_PYTHON, "home " APP ":7" ANYIO, .1, 0, .5},
+                           {0, 4, AC_GIL_WAIT, "home " APP ":7" ANYIO, .1, .5, .5}}},
+                {.spans = {{0, 4, AC_GIL_WAIT, "home " APP ":7" ANYIO, .1, 0, .5},
+                           {0, 4, AC_PYTHON, "home " APP ":7" ANYIO, .1, .5, .5}}}}},
     /* --- asyncio */
     {"a sleep in a coroutine", "blocked-event-loop", .wall = 4,
      .actors = {{.main = true, .spans = {{0, 4, AC_SLEEP, "handle " APP ":9" HANDLE, .1, 0, .9}}}}},
@@ -563,6 +577,8 @@ static void the_words_fit(void **state) {
     } cases[] = {
         {"a pool of one worker", "in its one worker", NULL, "if it was made with one (max_workers=4)", NULL},
         {"result() in a loop", "and several never", NULL, "submit all first", "max_workers"},
+        {"handlers in a server's threads", NULL, NULL, "several processes of the server", NULL},
+        {"threads that a loop hands work to", NULL, NULL, "processes; about", NULL},
         {"a Dask worker of two threads", NULL, "; 1 worker of Dask", "threads_per_worker=1", NULL},
     };
     for (size_t i = 0; i < AC_COUNT(cases); i++) {
