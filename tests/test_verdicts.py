@@ -479,3 +479,4 @@ def test_a_gil_that_came_back_is_found(run: Runner, python: Interpreter) -> None
     assert (process["free_threaded"], process["gil_enabled"]) == (True, True)
     assert report["verdict"]["id"] == "gil-bound-threads"
     assert "free-threaded" in report["verdict"]["fix"]["text"]
+    assert report["verdict"]["fix"]["diff"] is None  # to processes, that would be

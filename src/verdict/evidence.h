@@ -160,6 +160,7 @@ struct ac_evidence {
     double forced;    /* forced switches a second */
     uint32_t crowd;   /* processes with two or more threads that wanted a CPU for native code */
     double alien;     /* average threads, unknown to Python, on a CPU or ready for one */
+    double made;      /* the same of the program's own Python threads, without the main ones */
     double served; /* of the main process's time with or behind the GIL: below a server, for whoever asks */
     struct ac_waits waits;
     struct ac_lock lock;

@@ -35,11 +35,22 @@ void ac_why_oversubscribed(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 void ac_fix_oversubscribed(const struct ac_case *c, struct ac_buf *buf) {
-    ac_buf_printf(
-        buf,
-        "fewer threads in each process: OMP_NUM_THREADS=%.0f (OPENBLAS_NUM_THREADS, MKL_NUM_THREADS) "
-        "or the library's own option, so that processes times threads is %.4g",
-        fmax(floor(c->evidence->usable / fmax(c->evidence->crowd, 1)), 1), c->evidence->usable);
+    const struct ac_evidence *e = c->evidence;
+    bool many = e->crowd > e->usable; /* even with one thread each */
+    double each = many ? 1 : fmax(floor(e->usable / fmax(e->crowd, 1)), 1);
+    if (many) {
+        ac_buf_printf(buf, "fewer processes: %.0f in place of %u, and ", fmax(floor(e->usable), 1), e->crowd);
+    }
+    if (e->made > e->alien) {
+        ac_buf_printf(buf, "fewer of its own threads in each process: %.0f (max_workers=%.0f of a pool)",
+                      each, each);
+    } else {
+        ac_buf_printf(buf,
+                      "fewer threads in each process: OMP_NUM_THREADS=%.0f (OPENBLAS_NUM_THREADS, "
+                      "MKL_NUM_THREADS) or the library's own option",
+                      each);
+    }
+    ac_buf_printf(buf, ", so that processes times threads is %.4g", e->usable);
 }
 
 /* --- cpu-quota */

@@ -49,6 +49,9 @@ static void crowd_figures(const struct ac_scene *scene) {
     for (size_t i = 0; i < p->thread_count; i++) {
         const struct ac_thread *thread = &p->threads[i];
         e->forced += (double)ac_max(thread->switches_forced, 0) / e->wall_s;
+        e->made += thread->python == 1 && !thread->main
+                       ? share(scene, thread->states_ns[AC_NATIVE] + thread->states_ns[AC_NO_CPU])
+                       : 0;
         e->alien += thread->python == 0 && p->processes[thread->process].python
                         ? share(scene, thread->states_ns[AC_NATIVE] + thread->states_ns[AC_NO_CPU])
                         : 0;

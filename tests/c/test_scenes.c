@@ -207,6 +207,14 @@ static struct ac_profile *profile_of(const struct scene *s) {
         }                                                                                                    \
     }
 
+#define ALIEN(process_)                                                                                      \
+    {                                                                                                        \
+        .process = process_, .alien = true, .spans = {                                                       \
+            {0, 4, AC_NATIVE, NULL, .1, 0, .25},                                                             \
+            {0, 4, AC_NO_CPU, NULL, .1, .25, .75}                                                            \
+        }                                                                                                    \
+    }
+
 /* One wait after another with nothing to be seen in between. */
 #define SLOWLY(each, kind_, ...)                                                                             \
     { 0, 6, AC_IO, __VA_ARGS__, each, 0, 1, kind_ }
@@ -335,6 +343,11 @@ static const struct scene scenes[] = {
     {"processes times threads", "oversubscribed", .wall = 4, .usable = 2, .parents = {0, 1},
      .actors = {RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(0, .25), RUNNING(1, .25),
                 RUNNING(1, .25), RUNNING(1, .25), RUNNING(1, .25)}},
+    {"a library's threads in each process", "oversubscribed", .wall = 4, .usable = 2, .parents = {0, 1},
+     .actors = {ALIEN(0), ALIEN(0), ALIEN(0), ALIEN(0), ALIEN(1), ALIEN(1), ALIEN(1), ALIEN(1)}},
+    {"more processes than CPUs", "oversubscribed", .wall = 4, .usable = 2, .parents = {0, 1, 1},
+     .actors = {RUNNING(0, .33), RUNNING(0, .33), RUNNING(1, .33), RUNNING(1, .33), RUNNING(2, .33),
+                RUNNING(2, .33)}},
     {"threads of one process", "native-parallel", .wall = 4, .usable = 2,
      .actors = {RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5), RUNNING(0, .5)}},
     {"a process a thread", "all-cores-busy", .wall = 4, .usable = 2,
@@ -577,6 +590,9 @@ static void the_words_fit(void **state) {
     } cases[] = {
         {"a pool of one worker", "in its one worker", NULL, "if it was made with one (max_workers=4)", NULL},
         {"result() in a loop", "and several never", NULL, "submit all first", "max_workers"},
+        {"processes times threads", NULL, NULL, "its own threads in each process: 1 (max_workers=1", "OMP"},
+        {"a library's threads in each process", NULL, NULL, "OMP_NUM_THREADS=1 (", "max_workers"},
+        {"more processes than CPUs", NULL, NULL, "fewer processes: 2 in place of 3", NULL},
         {"handlers in a server's threads", NULL, NULL, "several processes of the server", NULL},
         {"threads that a loop hands work to", NULL, NULL, "processes; about", NULL},
         {"a Dask worker of two threads", NULL, "; 1 worker of Dask", "threads_per_worker=1", NULL},
