@@ -177,6 +177,14 @@ static void clip(int64_t *from, int64_t *to, int64_t start, int64_t end) {
     *to = ac_min(ac_max(*to - start, *from), end - start);
 }
 
+static int64_t asleep_ns(const struct ac_thread *thread) {
+    int64_t ns = thread->states_ns[AC_GIL_WAIT];
+    for (int s = AC_IO; s < AC_UNKNOWN; s++) {
+        ns += thread->states_ns[s];
+    }
+    return ns;
+}
+
 static void slice_thread(struct ac_thread *thread, const struct ac_thread *whole, int64_t from, int64_t to) {
     thread->alive_ns = 0;
     for (int s = 0; s < AC_STATE_COUNT; s++) {
@@ -186,7 +194,13 @@ static void slice_thread(struct ac_thread *thread, const struct ac_thread *whole
     thread->cpu_ns = thread->states_ns[AC_PYTHON] + thread->states_ns[AC_NATIVE];
     thread->run_delay_ns = thread->states_ns[AC_NO_CPU];
     thread->samples = (int64_t)((double)whole->samples * share);
-    thread->switches_voluntary = (int64_t)((double)whole->switches_voluntary * share);
+    /* it went to sleep where it slept; what it did before its first epoll is no phase's wait */
+    int64_t asleep = asleep_ns(whole);
+    double slept = asleep > 0 ? (double)asleep_ns(thread) / (double)asleep : share;
+    int64_t sleeps = whole->switches_voluntary;
+    sleeps = sleeps < 0 ? sleeps : ac_max(sleeps - whole->switches_before, 0);
+    thread->switches_voluntary = (int64_t)((double)sleeps * (sleeps < 0 ? 1 : slept));
+    thread->switches_before = 0;
     thread->switches_forced = (int64_t)((double)whole->switches_forced * share);
     clip(&thread->from_ns, &thread->to_ns, from, to);
 }

@@ -894,6 +894,26 @@ static void the_phase_that_can_save_most_speaks(void **state) {
     }
 }
 
+/* A loop's waits are those of the phase in which it waits. */
+static void sleeps_are_of_the_phase_that_sleeps(void **state) {
+    (void)state;
+    static const struct scene later = {
+        .wall = 9,
+        .actors = {{.main = true,
+                    .sleeps = 30,
+                    .watched = 2,
+                    .spans = {{0, 6, AC_PYTHON, "prepare " APP ":3<main " APP ":20"},
+                              {6, 9, AC_IO, SELECT, .1, 0, .95},
+                              {6, 9, AC_PYTHON, "main " APP ":9" HANDLE, .1, .95, .05}}}}};
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(&later, &p);
+    assert_int_equal(d->phase_count, 2);
+    assert_string_equal(d->phases[0].id, "single-thread-python");
+    assert_string_equal(d->phases[1].id, "serial-awaits");
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
 static void the_strip_has_a_line_a_phase(void **state) {
     (void)state;
     struct ac_profile *p;
@@ -1048,6 +1068,7 @@ int main(void) {
         cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase),
         cmocka_unit_test(the_phase_that_can_save_most_speaks),
+        cmocka_unit_test(sleeps_are_of_the_phase_that_sleeps),
         cmocka_unit_test(the_strip_has_a_line_a_phase),
         cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(what_cpus_did_is_kept),
