@@ -90,7 +90,10 @@ def _watch() -> None:
 
 def _begin_watch() -> None:
     if _ext.watch_begin():
-        threading.Thread(target=_watch, name="allcores.map watcher", daemon=True).start()
+        try:
+            threading.Thread(target=_watch, name="allcores.map watcher", daemon=True).start()
+        except RuntimeError:  # no more threads to be had: the first calls are judged when they end
+            pass
 
 
 def _inside() -> bool:

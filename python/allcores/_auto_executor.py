@@ -496,6 +496,7 @@ class AutoExecutor(_base.Executor):
         seen, began = call.seen, time.thread_time()
         fresh = self._pool is None
         effects = Effects(call.fn)
+        effects.items(call.row)
         why = effects.stays(seen.name) or effects.against_processes()
         fixed = is_fixed(call.row)
         if why is None and effects.writes_arguments and not fixed:

@@ -129,6 +129,7 @@ def make(
             },
             "site": _spawn.needs_site(),
             "warnings": _warning_filters(),
+            "int_digits": sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else 0,
             "authkey": _authkey(),
             "main": main,
             "initializer": initializer,

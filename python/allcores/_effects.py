@@ -31,6 +31,7 @@ from types import (
     MethodType,
     MethodWrapperType,
     ModuleType,
+    SimpleNamespace,
 )
 from typing import Any
 
@@ -38,10 +39,12 @@ from allcores._late import loaded
 from allcores._writes import AMBIGUOUS, ATOMS, MISSING, Writes, module_of, writes_of
 
 MOST = 100_000  # objects that are looked at
+MOST_ELEMENTS = 5_000_000  # of containers that are compared
 MOST_BYTES = 1 << 24  # of one buffer that is compared
 _CONTAINERS = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 _FIXED_MODULES = {"re", "datetime", "decimal", "uuid", "fractions", "pathlib", "zoneinfo", "ipaddress", "enum",
                   "operator", "_operator", "typing", "types", "builtins", "struct", "_struct"}  # fmt: skip
+_CODE = (FunctionType, MethodType, BuiltinFunctionType, MethodWrapperType, functools.partial, type)
 _FIXED_KINDS = {"module", "ufunc"}
 _FIRST = {
     "__init__",
@@ -67,7 +70,9 @@ _TO_THREAD = {  # what these say or set is the calling thread's, or everybody's 
 _TO_PROCESS = {  # not its id, or a thread's: who asks for them asks where he is
     "time": ("process_time", "process_time_ns", "clock"),
     "resource": ("getrusage", "setrlimit"),
+    "importlib": ("import_module",),
 }  # fmt: skip
+_BY_NAME = frozenset(("globals", "__import__"))
 _NUMPY_ERRORS = {
     "divide": "warn",
     "over": "warn",
@@ -127,6 +132,7 @@ class Effects:
         self._ambient = len(self.state)
         self._seen: dict[int, Any] = {}
         self._left = MOST
+        self._elements = MOST_ELEMENTS
         self._names: set[str] = set()  # that the code read so far has
         self._methods: list[tuple[str, FunctionType]] = []  # of classes, not known to be called
         self._lazy: set[int] = set()  # threading.locals that the code writes to
@@ -152,12 +158,16 @@ class Effects:
     def against_processes(self) -> str | None:
         """Why the function may not be called in another process, or None."""
         if self.opaque:
-            return f"it uses {self.opaque}"
+            return self.opaque_reason()
         try:
             self.digest = digest(self.data)
         except Exception as error:
             return f"its module's values cannot be compared with a worker's: {error}"
         return None
+
+    def opaque_reason(self) -> str | None:
+        """The part of it that needs no look at values."""
+        return f"it uses {self.opaque}" if self.opaque else None
 
     @property
     def own_state(self) -> list[tuple[str, Any]]:
@@ -209,11 +219,11 @@ class Effects:
 
     def _any(self, thing: Any, words: str) -> None:
         kind = type(thing)
-        if isinstance(thing, ATOMS) or id(thing) in self._seen or self._left <= 0:
+        if isinstance(thing, ATOMS) or id(thing) in self._seen:
             return
         self._seen[id(thing)] = thing
-        self._left -= 1
-        if self._left <= 0:
+        self._left -= kind not in _CODE
+        if self._left <= 0 and kind not in _CODE:  # code is always read: there is not that much of it
             self.opaque = self.opaque or f"{words} (too many objects to compare)"
         elif kind is FunctionType:
             self._function(thing)
@@ -239,6 +249,8 @@ class Effects:
     def _of_library(self, fn: Any, words: str) -> None:
         """A library's function whose answer depends on where it is called."""
         module, name = getattr(fn, "__module__", None) or "", fn.__name__
+        if module == "logging" and name in _LEVELS:
+            self._logger(fn.__globals__["root"], words)
         if name in _TO_THREAD.get(module, ()):
             self.bound = self.bound or {"print": "it prints", "input": "it reads its input"}.get(
                 name, f"{words}()"
@@ -280,6 +292,8 @@ class Effects:
             if name not in scope:
                 if name in ("print", "input", "breakpoint") and name in builtin:
                     self._any(builtin[name], name)
+                elif name in _BY_NAME and name in builtin:
+                    self.opaque = self.opaque or f"{name}(), by which it may name anything"
                 elif name == "open" and name in builtin and found.consts & _APPENDS:
                     self.writes = self.writes or "a file that it appends to"
                 continue
@@ -289,6 +303,28 @@ class Effects:
                 self._add_data(fn.__module__, name)
             if isinstance(value, ModuleType):
                 self._module(name, value, found.names)
+
+    def items(self, row: Any) -> None:
+        """What the code calls of one item: it is no part of the function, but its classes and functions are shared."""
+        for one in (row, *_inside(row)):
+            kind = type(one)
+            if kind in _CODE:
+                self._any(one, "an item")
+            elif (
+                not isinstance(one, ATOMS)
+                and kind not in _CONTAINERS
+                and not _is_library_module(module_of(kind))
+            ):
+                self._any(kind, kind.__qualname__)
+                self.writes_arguments |= any(
+                    name in self._names
+                    and isinstance(method, FunctionType)
+                    and bool(writes_of(method).params)
+                    for base in kind.__mro__
+                    if not _is_library_module(module_of(base))
+                    for name, method in vars(base).items()
+                )
+        self._called_methods()
 
     def _module(self, words: str, module: ModuleType, names: set[str], depth: int = 0) -> None:
         """What the code names of a module."""
@@ -348,12 +384,14 @@ class Effects:
 
     def _container(self, thing: Any, words: str) -> None:
         self.state.append((words, thing))
-        self._left -= len(thing)
+        self._elements -= 0 if isinstance(thing, bytearray) else len(thing)
+        if self._elements <= 0:
+            self.opaque = self.opaque or f"{words} (too many elements to compare)"
         if isinstance(thing, bytearray):
             return
         if isinstance(thing, defaultdict):
             self._any(thing.default_factory, words)
-        for item in list(thing.values() if isinstance(thing, dict) else thing):
+        for item in [*thing.keys(), *thing.values()] if isinstance(thing, dict) else list(thing):
             if not isinstance(item, ATOMS):
                 self._any(item, words)
 
@@ -371,8 +409,11 @@ class Effects:
             self.state.append((words, Probe(lambda: thing.cache_info()[1::2])))  # misses and size, not hits
             self._any(thing.__wrapped__, words)
         elif module_of(kind) == "logging" and hasattr(thing, "isEnabledFor"):
-            if any(thing.isEnabledFor(level) for name, level in _LEVELS.items() if name in self._names):
-                self.opaque = self.opaque or f"the logger {words}, whose handlers are in this process"
+            self._logger(thing, words)
+        elif kind is SimpleNamespace:
+            self.state.append((words, thing))
+            for name, value in vars(thing).items():
+                self._any(value, f"{words}.{name}")
         elif isinstance(thing, io.IOBase) or module_of(kind) in _STATEFUL_MODULES:
             self.stateful = self.stateful or f"{words} ({module_of(kind).lstrip('_')}.{kind.__qualname__})"
         elif hasattr(kind, "__next__"):
@@ -380,6 +421,10 @@ class Effects:
         else:
             return False
         return True
+
+    def _logger(self, logger: Any, words: str) -> None:
+        if any(logger.isEnabledFor(level) for name, level in _LEVELS.items() if name in self._names):
+            self.opaque = self.opaque or f"the logger of {words}, whose handlers are in this process"
 
     def _object(self, thing: Any, words: str) -> None:
         kind = type(thing)
@@ -401,6 +446,10 @@ class Effects:
             self.opaque = outer or self.opaque
             return
         self._any(kind, words)
+        for item in thing if isinstance(thing, tuple) else ():
+            self._any(item, words)
+        for name, value in _slots(thing):
+            self._any(value, f"{words}.{name}")
         if _frozen(thing) is None:
             self.opaque = self.opaque or f"{words} ({module_of(kind)}.{kind.__qualname__})"
         else:
@@ -434,6 +483,12 @@ class Effects:
 
 _APPLIED = frozenset(("append", "add", "update", "extend", "insert", "remove", "discard", "setdefault", "pop",
                       "setattr", "delattr", "setitem", "next", "heappush", "insort", "__setitem__"))  # fmt: skip
+
+
+def _inside(row: Any) -> list[Any]:
+    """What a row, or an item that is a small container, holds."""
+    parts = list(row.values() if type(row) is dict else row) if type(row) in (tuple, list, dict) else []
+    return parts if len(parts) <= 100 else []
 
 
 def _is_stream(obj: Any) -> bool:
@@ -518,6 +573,8 @@ def ambient() -> tuple[Any, ...]:
     return (
         _directory(), dict(os.environ), list(sys.path), sys.getrecursionlimit(),
         locale.setlocale(locale.LC_ALL) if locale is not None else None,
+        list(warnings.filters) if (warnings := loaded("warnings")) is not None else None,
+        sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -495,7 +496,8 @@ class _Checked:
             for row in rows:
                 results.append(self.fn(*row) if self.spread else self.fn(row))
         except Exception as error:
-            error._allcores_made = results  # type: ignore[attr-defined]
+            with suppress(Exception):  # of an exception that lets nothing be set on it
+                error._allcores_made = results  # type: ignore[attr-defined]
             raise
         changed = state.changed() if state else None
         if changed:
@@ -534,7 +536,7 @@ class Processes(_Line):
         if plan.options["chunksize"] != "auto":
             size = index(plan.options["chunksize"])
         if plan.facts.bytes:
-            size = min(size, MOST_CHUNK_BYTES // plan.facts.bytes)
+            size = min(size, max(1, MOST_CHUNK_BYTES // plan.facts.bytes))
         if plan.options["buffersize"] != "auto":
             most = index(plan.options["buffersize"])
             size = min(size, max(1, most // (self.workers + 1)), most - (self.taken - self.made))

@@ -103,6 +103,11 @@ class Plan:
         effects, looks = self.effects, self.effects is not None and self.state is None
         compared = (looks or len(self.pickling) < 3) and self.facts.stays is None and self._worth_it(loop)
         before = self._frozen(row) if compared else None
+        if effects is not None and looks and self.facts.stays is None:
+            effects.items(row)
+            if (why := effects.stays(self.facts.name)) is not None:
+                self._stay(why)
+            self.facts.no_processes = self.facts.no_processes or effects.opaque_reason()
         if effects is not None and looks:  # here, so that only the call comes in between
             self.state = effects.seen()
         long = not self.walls or self.walls[-1] > 0.001

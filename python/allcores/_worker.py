@@ -94,6 +94,8 @@ def _take_over(config: dict[str, Any]) -> None:
         path = sys.path[:]
         site.main()
         sys.path[:] = path
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(config["int_digits"])
     if config["warnings"] is not None:
         _warning_filters(config["warnings"])
     if (authkey := config["authkey"]) is not None:

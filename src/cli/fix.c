@@ -207,6 +207,9 @@ void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sourc
     struct seen seen = {.profile = profile};
     const struct ac_evidence *e = diagnosis->spoken;
     bool turns = strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
+    if (strcmp(diagnosis->main.id, "single-thread-python") == 0 && ac_is_importing(e)) {
+        return;
+    }
     if (turns && (ac_is_served(e) || e->free_threaded == 1)) { /* a server's threads; a GIL to be left off */
         return;
     }

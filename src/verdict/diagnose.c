@@ -98,8 +98,9 @@ static int build(const struct ac_entry *entry, const struct ac_case *c, struct a
         verdict.fix_code = take(&buf, &err);
     }
     const char *more = entry->fix ? more_of(entry->id) : NULL;
-    bool theirs = c->evidence->pool.kind == AC_POOL_NONE && /* nothing of the user's that a pool could run */
-                  (ac_is_served(c->evidence) || c->evidence->python.func == AC_NO_FUNC);
+    bool theirs =
+        c->evidence->pool.kind == AC_POOL_NONE && /* nothing of the user's that a pool could run */
+        (ac_is_served(c->evidence) || ac_is_importing(c->evidence) || c->evidence->python.func == AC_NO_FUNC);
     if (more && !theirs && c->evidence->pool.kind != AC_POOL_ALLCORES) {
         ac_buf_printf(&buf, "`from allcores import ProcessPoolExecutor` (3.11 and later) %s", more);
         verdict.fix_more = take(&buf, &err);

@@ -325,6 +325,15 @@ static void process_figures(const struct builder *b) {
     }
 }
 
+static void import_figure(const struct builder *b) {
+    for (size_t i = 0; i < b->profile->cell_count; i++) {
+        const struct ac_cell *cell = &b->profile->cells[i];
+        if (in_main_process(b, cell, AC_PYTHON) && b->profile->nodes[cell->node].activity == AC_IMPORT) {
+            b->evidence->importing += (double)cell->ns / 1e9 / b->evidence->wall_s;
+        }
+    }
+}
+
 static void c_call_figure(const struct builder *b) {
     double kinds[AC_KIND_COUNT] = {0};
     for (size_t i = 0; i < b->profile->cell_count; i++) {
@@ -428,6 +437,7 @@ int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_e
     run_figures(profile, b.evidence);
     thread_figures(&b);
     process_figures(&b);
+    import_figure(&b);
     c_call_figure(&b);
     err = find_spots(&b);
     err = err ? err : scene_figures(&b);

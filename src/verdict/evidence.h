@@ -143,6 +143,7 @@ struct ac_evidence {
     double p_wanting_life;   /* of these, average threads alive */
     uint32_t p_native;       /* of them: ran native code for a tenth of the run or more */
     double p_busiest;        /* share of the run for which its busiest thread was on a CPU */
+    double importing;        /* of its threads in python, the average that imported modules */
     double c_call;           /* share of its python time inside C functions that keep the GIL; -1 not known */
     int free_threaded, gil_enabled; /* -1 not known */
     ac_str gil_cause;
@@ -177,6 +178,11 @@ struct ac_evidence {
 /* What ran, ran for whoever asks a server: no loop of the program's to rewrite. */
 static inline bool ac_is_served(const struct ac_evidence *e) {
     return e->served >= 0.5;
+}
+
+/* Most of its Python was importing modules, which nothing spreads over CPUs. */
+static inline bool ac_is_importing(const struct ac_evidence *e) {
+    return e->importing > 0.5 * e->p_states[AC_PYTHON];
 }
 
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence);

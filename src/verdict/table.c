@@ -348,7 +348,8 @@ static struct ac_fit fit_single_python(const struct ac_evidence *e) {
     bool fits =
         is_alone(e) && python >= 0.45 && python > e->p_states[AC_NATIVE] && e->p_states[AC_GIL_WAIT] < 0.4;
     double margin = fmin((python - 0.35) / 0.35, (0.45 - e->p_states[AC_GIL_WAIT]) / 0.3);
-    struct ac_fit fit = spread_over(e, fmin(python, 1), ac_at_a_time(e, e->usable), ac_by_margin(margin));
+    double work = fmax(python - e->importing, 0.01);
+    struct ac_fit fit = spread_over(e, fmin(work, 1), ac_at_a_time(e, e->usable), ac_by_margin(margin));
     fit.fits = fits && fit.fits;
     return fit;
 }
@@ -377,12 +378,20 @@ static void why_single_python(const struct ac_case *c, struct ac_buf *buf) {
         ac_buf_str(buf, ", called from ");
         ac_put_place(&place, buf);
     }
-    if (e->c_call >= 0.3) {
+    if (ac_is_importing(e)) {
+        ac_buf_printf(buf, "; %.0f %% of its Python imported modules",
+                      100 * fmin(e->importing / e->p_states[AC_PYTHON], 1));
+    } else if (e->c_call >= 0.3) {
         ac_buf_printf(buf, "; %.0f %% inside C functions that keep the GIL", 100 * e->c_call);
     }
 }
 
 static void fix_single_python(const struct ac_case *c, struct ac_buf *buf) {
+    if (ac_is_importing(c->evidence)) {
+        ac_buf_str(buf, "import less, or later, inside the functions that need it: more CPUs do not help an "
+                        "import (python -X importtime tells what each costs)");
+        return;
+    }
     if (c->evidence->python.func == AC_NO_FUNC) {
         ac_buf_str(buf, "an option of its own for workers, or several of it at once, each on a part");
     } else {
@@ -393,6 +402,10 @@ static void fix_single_python(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 static void code_single_python(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
+    if (ac_is_importing(c->evidence)) {
+        *place = ac_place_of(c->profile, &c->evidence->python);
+        return;
+    }
     ac_snippet_loop(c, &c->evidence->python,
                     ac_has_no_gil(c->evidence) ? "ThreadPoolExecutor" : "ProcessPoolExecutor", buf, place);
 }

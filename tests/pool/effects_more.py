@@ -24,12 +24,15 @@ import tempfile
 import threading
 import time
 import types
+import typing
 import warnings
 import weakref
 
 from effects_cases import CASES, LATE, case, work
 
 __all__ = ["CASES"]  # of both files
+
+calls = 0
 
 # --- objects
 
@@ -92,6 +95,147 @@ def namespace_attribute():
         return before
 
     return f, lambda: thing
+
+
+@case
+def behind_a_large_table():
+    global calls
+    calls = 0
+    table = dict.fromkeys(range(200_000), 1)
+
+    def f(x, table=table):
+        return work(x) + table[x % 1000], one_more_call()
+
+    return f, lambda: calls
+
+
+def one_more_call():
+    global calls
+    calls += 1
+    return calls
+
+
+@dataclasses.dataclass
+class Job:
+    number: int
+    done = 0
+    failed = False
+
+    def run(self):
+        Job.done += 1
+        return work(self.number), Job.done
+
+    def note(self):
+        if self.number == LATE:
+            self.failed = True
+        return work(self.number)
+
+
+@case
+def items_whose_class_counts():
+    Job.done = 0
+    return lambda job: job.run(), lambda: Job.done, [Job(x) for x in range(800)]
+
+
+@case
+def items_that_change_late():
+    jobs = [Job(x) for x in range(800)]
+    return lambda job: job.note(), lambda: [job.failed for job in jobs], jobs
+
+
+@case
+def items_that_are_functions():
+    global calls
+    calls = 0
+
+    def plain():
+        return work(3)
+
+    def counts():
+        return work(5), one_more_call()
+
+    return lambda one: one(), lambda: calls, [plain, counts] * 400
+
+
+class Handlers(typing.NamedTuple):
+    run: object
+
+
+@dataclasses.dataclass
+class Slotted:
+    __slots__ = ("run",)
+    run: object
+
+
+def handled(make):
+    global calls
+    calls = 0
+    both = [make(lambda x: (work(x), one_more_call())), make(lambda x: work(x))]
+    return lambda x: both[x % 2].run(x), lambda: calls
+
+
+@case
+def named_tuple_of_functions():
+    return handled(Handlers)
+
+
+@case
+def slots_of_functions():
+    return handled(Slotted)
+
+
+@case
+def namespace_of_functions():
+    return handled(lambda fn: types.SimpleNamespace(run=fn))
+
+
+@case
+def namespace_of_objects():
+    bank = types.SimpleNamespace(accounts=[Account() for _ in range(5)])
+    return lambda x: bank.accounts[x % 5].pay(x), lambda: [one.balance for one in bank.accounts]
+
+
+@case
+def key_that_is_a_function():
+    global calls
+    calls = 0
+    table = {(lambda x: (work(x), one_more_call())): "counts"}
+
+    def f(x):
+        for one in table:
+            return one(x)
+
+    return f, lambda: calls
+
+
+@case
+def named_at_run_time():
+    global calls
+    calls = 0
+    return lambda x: (work(x), globals()["one_more" + "_call"]()), lambda: calls
+
+
+class Records(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+@case
+def loggings_own_function():
+    root = logging.getLogger()
+    for one in [one for one in root.handlers if isinstance(one, Records)]:
+        root.removeHandler(one)
+    records = Records()
+    root.addHandler(records)
+
+    def f(x):
+        logging.warning("%d", work(x))
+
+    return f, lambda: sorted(records.texts)
 
 
 @case

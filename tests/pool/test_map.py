@@ -71,6 +71,12 @@ def waits(x: int) -> int:
     return x
 
 
+def large(x: int) -> bytes:
+    for _ in range(3000):
+        x = (x * 3 + 1) % 1009
+    return b"x" * 5000
+
+
 class Promises(unittest.TestCase):
     def test_the_loops_results_in_the_loops_order(self) -> None:
         functions: list[Any] = [abs, twice, spin]
@@ -231,6 +237,14 @@ class Lazy(unittest.TestCase):
             with self.subTest(backend=backend):
                 for done, _ in enumerate(allcores.map(waits, source(), backend=backend, buffersize=6), 1):
                     self.assertLessEqual(taken - done, 6 + 2)
+
+    def test_buffersize_with_results_larger_than_a_chunk_may_be(self) -> None:
+        """Items are given one by one then, and none is lost."""
+        with mock.patch.object(_lines, "MOST_CHUNK_BYTES", 1000):
+            for buffer in ("auto", 4):
+                source: Any = (x for x in range(600))
+                results = list(allcores.map(large, source, buffersize=buffer))  # type: ignore[arg-type]
+                self.assertEqual([len(one) for one in results], [5000] * 600)
 
     def test_a_consumer_that_stops_early_calls_off_the_rest(self) -> None:
         for backend in ("auto", "threads"):
