@@ -243,7 +243,7 @@ class Lazy(unittest.TestCase):
         with mock.patch.object(_lines, "MOST_CHUNK_BYTES", 1000):
             for buffer in ("auto", 4):
                 source: Any = (x for x in range(600))
-                results = list(allcores.map(large, source, buffersize=buffer))  # type: ignore[arg-type]
+                results = list(allcores.map(large, source, buffersize=buffer))
                 self.assertEqual([len(one) for one in results], [5000] * 600)
 
     def test_a_consumer_that_stops_early_calls_off_the_rest(self) -> None:
