@@ -114,7 +114,8 @@ def is_fixed(value: Any) -> bool:
 class Effects:
     """What one function reaches.
 
-    rebinds, writes, stateful, bound, opaque: in words, None for none. state: (words, object) of what can be compared.
+    rebinds, writes, stateful, bound, opaque, returns: in words, None for none. state: (words, object) of what can be
+    compared.
     mutates: its code writes to something that cannot be told. writes_arguments: its code writes to an argument.
     """
 
@@ -124,6 +125,7 @@ class Effects:
         self.stateful: str | None = None
         self.bound: str | None = None  # to the calling thread
         self.opaque: str | None = None
+        self.returns: str | None = None  # an object that others have, too
         self.mutates = False
         self.writes_arguments = False
         self.state: list[tuple[str, Any]] = _surroundings()
@@ -159,6 +161,8 @@ class Effects:
         """Why the function may not be called in another process, or None."""
         if self.opaque:
             return self.opaque_reason()
+        if self.returns:
+            return f"it may return {self.returns}, of which a worker would give a copy"
         try:
             self.digest = digest(self.data)
         except Exception as error:
@@ -214,6 +218,7 @@ class Effects:
             found = writes_of(inner, bound=bound)
             self._writes(found)
             self.writes_arguments = bool(found.params)
+            self.returns = found.returns
         elif args and getattr(inner, "__name__", "") in _APPLIED:
             self.writes = self.writes or f"the first argument of {words}"
 

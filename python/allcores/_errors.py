@@ -98,6 +98,32 @@ def _remote_cause(text: str) -> BaseException:
     return cause
 
 
+def _made(kind: type[BaseException], *args: Any) -> BaseException:
+    exception = kind.__new__(kind, *args)
+    exception.args = args
+    return exception
+
+
+def _without_init(pickled: bytes) -> BaseException | None:
+    """An exception whose __init__ takes other arguments than it keeps, which is why it cannot be unpickled: as it
+    was, without calling that again. None where that does not do either."""
+    import functools
+    import io
+    import pickle
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            found = super().find_class(module, name)
+            is_exception = isinstance(found, type) and issubclass(found, BaseException)
+            return functools.partial(_made, found) if is_exception else found
+
+    try:
+        exception = Unpickler(io.BytesIO(pickled)).load()
+    except Exception:
+        return None
+    return exception if isinstance(exception, BaseException) else None
+
+
 def rebuild(described: bytes) -> BaseException:
     """The exception that a worker described (allcores._worker.describe)."""
     if not described:
@@ -113,7 +139,7 @@ def rebuild(described: bytes) -> BaseException:
     except BaseException as reason:
         if isinstance(reason, KeyboardInterrupt):
             raise
-        exception = RuntimeError(
+        exception = _without_init(pickled) or RuntimeError(
             f"the task raised {name}: {text} (which cannot be unpickled here: {reason!r})"
         )
     exception.__cause__ = _remote_cause(traceback)

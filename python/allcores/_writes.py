@@ -110,13 +110,15 @@ _UNKNOWN = Value(UNKNOWN)
 
 class Writes:
     """shared: (words, object or MISSING, the verb) of what a call of the function writes to. params: names of its
-    parameters that it writes to. unknown: it writes to what cannot be told."""
+    parameters that it writes to. unknown: it writes to what cannot be told. returns: in words, an object that others
+    have, too, and of which a copy is not the same."""
 
     def __init__(self) -> None:
         self.shared: list[tuple[str, Any, str]] = []
         self.params: set[str] = set()
         self.unknown = False
         self.rebinds: str | None = None
+        self.returns: str | None = None
         self.modules: set[str] = set()  # that it imports itself
         self.names: set[str] = set()  # of globals and attributes
         self.consts: set[str] = set()
@@ -137,6 +139,12 @@ def _advances(obj: Any) -> bool:
     return any(place in _RANDOM for place in places) or (
         kind.__name__ == "Context" and module_of(kind) == "decimal"
     )
+
+
+def _is_one_of_its_kind(obj: Any) -> bool:
+    """Whether a copy, as it comes back from another process, is not the object: a sentinel, a shared list."""
+    by_name = isinstance(obj, type | FunctionType | BuiltinFunctionType | ModuleType)  # pickled so
+    return not (obj is MISSING or isinstance(obj, ATOMS) or by_name or "Enum" in type(type(obj)).__name__)
 
 
 def _call_of(kind: type) -> FunctionType | None:
@@ -238,6 +246,8 @@ class _Walk:
     def _step(self, one: dis.Instruction) -> bool:
         """False: what follows is not reached from here."""
         name = one.opname
+        if name == "RETURN_VALUE" and self.stack and self.reports and _is_one_of_its_kind(self.stack[-1].obj):
+            self.found.returns = self.found.returns or self.stack[-1].words
         handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, one)

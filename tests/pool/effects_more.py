@@ -215,6 +215,17 @@ def named_at_run_time():
     return lambda x: (work(x), globals()["one_more" + "_call"]()), lambda: calls
 
 
+NOT_FOUND = object()
+
+
+@case
+def sentinel_that_comes_late():
+    def f(x):
+        return NOT_FOUND if x == LATE else work(x)
+
+    return f, lambda: None
+
+
 class Records(logging.Handler):
     def __init__(self):
         super().__init__()

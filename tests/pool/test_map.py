@@ -125,7 +125,34 @@ class Promises(unittest.TestCase):
         self.assertRaises(TypeError, allcores.starmap, abs, [], wrong=1)
 
 
+class Coded(Exception):
+    """What is unpickled by calling it with its arguments, of which it keeps one."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def raises_coded(x: int) -> int:
+    if x == 30:
+        raise Coded(7, "gone")
+    return large(x) and x
+
+
 class Errors(unittest.TestCase):
+    def test_an_exception_whose_init_takes_other_arguments(self) -> None:
+        for options in ({}, {"return_exceptions": True}):
+            with self.subTest(options=options):
+                results: list[Any] = []
+                try:
+                    for one in allcores.map(raises_coded, range(60), backend="processes", **options):  # type: ignore[arg-type]
+                        results.append(one)
+                except Coded as error:
+                    results.append(error)
+                self.assertEqual(results[:30], list(range(30)))
+                self.assertEqual((type(results[30]), results[30].code, str(results[30])), (Coded, 7, "gone"))
+                self.assertEqual(len(results), 60 if options else 31)
+
     def test_an_error_has_its_items_index_and_the_workers_traceback(self) -> None:
         for backend, ordered in itertools.product(SHARED, (True, False)):
             with self.subTest(backend=backend, ordered=ordered):
