@@ -40,7 +40,13 @@ class _Catch:
         try:
             return self.fn(*args)
         except Exception as error:
-            return error
+            from allcores import _state
+
+            if not _state.in_worker:
+                return error
+            from allcores._errors import as_result
+
+            return as_result(error)
 
 
 class _Star:

@@ -124,6 +124,31 @@ def _without_init(pickled: bytes) -> BaseException | None:
     return exception if isinstance(exception, BaseException) else None
 
 
+class _AsItWas:
+    """Stands for an exception on its way: what comes out is that, made without its __init__."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _without_init, (self.pickled,)
+
+
+def as_result(error: Exception) -> Any:
+    """An exception that is a result, in a form that arrives."""
+    import pickle
+
+    pickled = b""
+    try:
+        pickled = pickle.dumps(error)
+        pickle.loads(pickled)
+    except Exception as reason:
+        if _without_init(pickled) is not None:
+            return _AsItWas(pickled)
+        return RuntimeError(f"{type(error).__name__}: {error} (which cannot be sent back: {reason!r})")
+    return error
+
+
 def rebuild(described: bytes) -> BaseException:
     """The exception that a worker described (allcores._worker.describe)."""
     if not described:

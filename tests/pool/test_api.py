@@ -70,6 +70,11 @@ class CannotUnpickle(Exception):
         super().__init__(a)
 
 
+class NoLongerOne(Exception):
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
 class CannotPickle(Exception):
     def __init__(self) -> None:
         super().__init__("here")
@@ -114,8 +119,11 @@ class Submit(Case):
         self.assertIn("in fail", str(caught.exception.__cause__))
 
     def test_exceptions_that_do_not_travel(self) -> None:
-        with self.assertRaisesRegex(Exception, "CannotUnpickle"):
+        with self.assertRaises(CannotUnpickle) as raised:  # without a second call of its __init__
             self.pool.submit(fail, CannotUnpickle, 1, 2).result()
+        self.assertEqual(raised.exception.args, (1,))
+        with self.assertRaisesRegex(RuntimeError, "NoLongerOne"):
+            self.pool.submit(fail, NoLongerOne).result()
         with self.assertRaisesRegex(Exception, "CannotPickle: here"):
             self.pool.submit(fail, CannotPickle).result()
         self.assertEqual(self.pool.submit(abs, -1).result(), 1)

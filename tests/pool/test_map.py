@@ -140,6 +140,10 @@ def raises_coded(x: int) -> int:
     return x
 
 
+def raises_a_lock(x: int) -> None:
+    raise Exception(threading.Lock(), x)
+
+
 class Errors(unittest.TestCase):
     def test_an_exception_whose_init_takes_other_arguments(self) -> None:
         for options in ({}, {"return_exceptions": True}):
@@ -153,6 +157,10 @@ class Errors(unittest.TestCase):
                 self.assertEqual(results[:30], list(range(30)))
                 self.assertEqual((type(results[30]), results[30].code, str(results[30])), (Coded, 7, "gone"))
                 self.assertEqual(len(results), 60 if options else 31)
+
+    def test_an_exception_that_cannot_be_sent_is_told(self) -> None:
+        for one in allcores.map(raises_a_lock, range(3), backend="processes", return_exceptions=True):
+            self.assertRegex(repr(one), "RuntimeError.*Exception: .*lock.*cannot be sent back")
 
     def test_an_error_has_its_items_index_and_the_workers_traceback(self) -> None:
         for backend, ordered in itertools.product(SHARED, (True, False)):
