@@ -83,7 +83,6 @@ PROGRAMS = [
     ("unclear", "part_time", (SECONDS,)),
     ("unclear", "part_native", (SECONDS,)),
     ("single-thread-python", "single_python_json", (SECONDS,)),
-    ("single-thread-python", "loop_gives_way", (2 * SECONDS,)),
 ]
 
 # Further programs of these verdicts, on every version in the long tests only.

@@ -98,15 +98,15 @@ struct ac_pool {
 /* An asyncio loop. Shares of the run. */
 struct ac_loop {
     bool found;
-    double idle;         /* in its wait */
-    double blocked;      /* asleep inside a callback */
-    double busy;         /* on a CPU in callbacks that kept it for 50 ms and more, as far as is to be told */
-    double running;      /* on a CPU or ready inside a callback */
-    double wakes;        /* a second */
-    struct ac_slow slow; /* waits of the loop that no timer ended */
-    uint32_t watched;    /* descriptors that its epoll watched, on average; 0 not known */
-    uint32_t roots;      /* coroutines that were seen at the bottom of callbacks */
-    double root_share;   /* of the most frequent one */
+    double idle;                     /* in its wait */
+    double blocked;                  /* asleep inside a callback */
+    double busy;                     /* on a CPU inside a callback, in stretches of 50 ms and more */
+    double running;                  /* on a CPU or ready inside a callback */
+    double wakes;                    /* a second */
+    struct ac_slow slow;             /* waits of the loop that no timer ended */
+    uint32_t watched;                /* descriptors that its epoll watched, on average; 0 not known */
+    uint32_t roots;                  /* coroutines that were seen at the bottom of callbacks */
+    double root_share;               /* of the most frequent one */
     struct ac_spot call, work, root; /* where it slept; where it computed; the coroutine below */
     uint32_t call_node;              /* the leaf of the heaviest wait, library code included */
 };

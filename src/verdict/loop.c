@@ -3,9 +3,7 @@
 #include "base/base.h"
 #include "verdict/marks.h"
 
-#define LONG_NS  (50 * AC_NS_PER_MS)    /* a callback that keeps the loop so long keeps all others waiting */
-#define SHORT_NS (5 * AC_NS_PER_MS / 2) /* ... and so short nobody */
-#define TURN_NS  15000                  /* of the loop's own a turn; seen on 3.9 to 3.13: 10 to 20 us */
+#define LONG_NS (50 * AC_NS_PER_MS) /* a callback that keeps the loop so long keeps all others waiting */
 
 struct loop_sum {
     const struct ac_scene *scene;
@@ -101,66 +99,50 @@ static void add_slow(const struct loop_sum *sum, struct ac_loop *loop) {
     }
 }
 
-/* A time without a wait of the loop: what its callbacks took in stretches of LONG_NS and more, and what went
- * into its own turns and other coroutines' callbacks meanwhile. */
-struct period {
-    int64_t in_long, own, others;
-};
-
-static void end_period(struct period *now, struct period *all) {
-    if (now->in_long > 0) {
-        all->in_long += now->in_long;
-        all->own += now->own;
-        all->others += now->others;
-    }
-    *now = (struct period){0};
-}
-
-/* What looks like one long callback may be many short ones of a coroutine that gives way each time, as by
- * sleep(0): the turns between them are seldom seen, but in proportion. Where others' callbacks were seen, the
- * turns may have been theirs. */
-static bool are_short(const struct ac_profile *p, const struct period *all) {
-    double turning = (double)(all->own - all->others);
-    double looks = turning / 1e9 * p->sampling.rate_hz;
-    return looks >= 6 && (double)TURN_NS * (double)all->in_long < (double)SHORT_NS * turning;
-}
-
 /* On a CPU below one and the same coroutine, without a turn of the loop in between that was seen. */
 static void add_stretches(const struct loop_sum *sum, struct ac_loop *loop) {
     const struct ac_profile *p = sum->scene->profile;
-    struct period now = {0};
-    struct period all = {0};
     int64_t stretch = 0;
-    uint32_t last = UINT32_MAX;
+    uint32_t last = 0;
     for (size_t i = 0; i <= p->segment_count; i++) {
         const struct ac_segment *s = i < p->segment_count ? &p->segments[i] : NULL;
-        bool torn = s && s->node == 0 && wants_cpu(s->state); /* could not be read: it ends nothing */
+        bool torn =
+            s && s->node == 0 && wants_cpu(s->state); /* a stack that could not be read ends nothing */
         if (s && (s->thread != sum->thread || torn)) {
             continue;
         }
-        int64_t ns = s ? s->to_ns - s->from_ns : 0;
-        bool inside = s && in_callback(sum->scene, s->node);
-        uint32_t root = inside && wants_cpu(s->state) ? root_of(sum->scene, s->node) : 0;
+        uint32_t root =
+            s && wants_cpu(s->state) && in_callback(sum->scene, s->node) ? root_of(sum->scene, s->node) : 0;
         uint32_t func = root ? ac_node_func(p, root) : UINT32_MAX;
-        if (!root || func != last) {
-            now.in_long += stretch >= LONG_NS ? stretch : 0;
+        bool goes_on = root && last && func == ac_node_func(p, last);
+        if (!goes_on) {
+            loop->busy += stretch >= LONG_NS ? (double)stretch / (double)p->wall_ns : 0;
             stretch = 0;
         }
-        stretch += root ? ns : 0;
-        last = func;
-        now.others += inside && func != loop->root.func ? ns : 0;
-        now.own += s && !inside && s->state != AC_GIL_WAIT && wants_cpu(s->state) ? ns : 0;
-        if (!s || (!inside && is_blocked(s->state))) {
-            end_period(&now, &all);
+        stretch += root ? s->to_ns - s->from_ns : 0;
+        last = root;
+    }
+}
+
+/* Where in the most frequent root: the line below which most time was. */
+static void place_root(const struct ac_profile *p, const int64_t *of_node, struct ac_spot *root) {
+    int64_t most = 0;
+    for (uint32_t n = 1; n < p->node_count; n++) {
+        if (of_node[n] > most && ac_node_func(p, n) == root->func) {
+            most = of_node[n];
+            root->node = n;
+            root->line = p->frames[p->nodes[n].frame].line;
         }
     }
-    loop->busy = are_short(p, &all) ? 0 : (double)all.in_long / (double)p->wall_ns;
 }
 
 static int find_roots(const struct loop_sum *sum, struct ac_loop *loop) {
     const struct ac_profile *p = sum->scene->profile;
     int64_t *of_func = ac_calloc(p->func_count, sizeof(*of_func));
-    if (!of_func) {
+    int64_t *of_node = ac_calloc(p->node_count, sizeof(*of_node));
+    if (!of_func || !of_node) {
+        ac_free(of_func);
+        ac_free(of_node);
         return -ENOMEM;
     }
     int64_t all = 0;
@@ -173,18 +155,20 @@ static int find_roots(const struct loop_sum *sum, struct ac_loop *loop) {
             uint32_t func = ac_node_func(p, root);
             loop->roots += of_func[func] == 0;
             of_func[func] += cell->ns;
+            of_node[root] += cell->ns;
             all += cell->ns;
             if (loop->root.func == AC_NO_FUNC || of_func[func] > of_func[loop->root.func]) {
-                loop->root = (struct ac_spot){
-                    .func = func, .node = root, .line = p->frames[p->nodes[root].frame].line};
+                loop->root.func = func;
             }
         }
     }
     if (all > 0) {
+        place_root(p, of_node, &loop->root);
         loop->root_share = (double)of_func[loop->root.func] / (double)all;
         loop->root.seconds = (double)of_func[loop->root.func] / 1e9;
     }
     ac_free(of_func);
+    ac_free(of_node);
     return 0;
 }
 
