@@ -131,6 +131,7 @@ class Effects:
         self.state: list[tuple[str, Any]] = _surroundings()
         self.data: list[tuple[str, str]] = []  # (module, path) of values in modules that workers import anew
         self.digest = b""  # of their values here
+        self._digested = -1  # how many of them it is of
         self._ambient = len(self.state)
         self._seen: dict[int, Any] = {}
         self._left = MOST
@@ -160,18 +161,16 @@ class Effects:
     def against_processes(self) -> str | None:
         """Why the function may not be called in another process, or None."""
         if self.opaque:
-            return self.opaque_reason()
+            return f"it uses {self.opaque}"
         if self.returns:
             return f"it may return {self.returns}, of which a worker would give a copy"
+        if self._digested == len(self.data):
+            return None
         try:
-            self.digest = digest(self.data)
+            self.digest, self._digested = digest(self.data), len(self.data)
         except Exception as error:
             return f"its module's values cannot be compared with a worker's: {error}"
         return None
-
-    def opaque_reason(self) -> str | None:
-        """The part of it that needs no look at values."""
-        return f"it uses {self.opaque}" if self.opaque else None
 
     @property
     def own_state(self) -> list[tuple[str, Any]]:

@@ -103,13 +103,10 @@ class Plan:
         effects, looks = self.effects, self.effects is not None and self.state is None
         compared = (looks or len(self.pickling) < 3) and self.facts.stays is None and self._worth_it(loop)
         before = self._frozen(row) if compared else None
-        if effects is not None and looks and self.facts.stays is None:
+        if effects is not None and looks:
             effects.items(row)
-            if (why := effects.stays(self.facts.name)) is not None:
-                self._stay(why)
-            self.facts.no_processes = self.facts.no_processes or effects.opaque_reason()
-        if effects is not None and looks:  # here, so that only the call comes in between
-            self.state = effects.seen()
+            self._heed(effects)
+            self.state = effects.seen()  # here, so that only the call comes in between
         long = not self.walls or self.walls[-1] > 0.001
         delay = delayed_s() if long else 0.0
         try:
@@ -205,6 +202,14 @@ class Plan:
     def _stay(self, why: str) -> None:
         self.facts.stays = self.facts.reason = why
 
+    def _heed(self, effects: Effects) -> bool:
+        """Take over what is known of the effects. Whether the function stays in the calling thread."""
+        if (why := effects.stays(self.facts.name)) is not None:
+            self._stay(why)
+            return True
+        self.facts.no_processes = self.facts.no_processes or effects.against_processes()
+        return False
+
     def _look_at_effects(self, early: bool) -> bool:
         """Whether it is known by now what the function may change; an item has to be seen in between, but for a call
         beside which the watcher decides: that goes on where there is no state to be seen."""
@@ -212,10 +217,8 @@ class Plan:
             from allcores._effects import Effects
 
             self.effects = Effects(self.user_fn)
-            if (why := self.effects.stays(self.facts.name)) is not None:
-                self._stay(why)
+            if self._heed(self.effects):
                 return True
-            self.facts.no_processes = self.facts.no_processes or self.effects.against_processes()
         return self.state is not None or (early and not self.effects.own_state)
 
     def _gil(self, loop: _ext.Inline, early: bool) -> None:

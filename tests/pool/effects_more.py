@@ -131,6 +131,13 @@ class Job:
         return work(self.number)
 
 
+class Scaled(Job):
+    factors = [3]  # that a worker has, too, when it imports this module
+
+    def scaled(self):
+        return work(self.number) * self.factors[0]
+
+
 @case
 def items_whose_class_counts():
     Job.done = 0
@@ -223,7 +230,7 @@ def sentinel_that_comes_late():
     def f(x):
         return NOT_FOUND if x == LATE else work(x)
 
-    return f, lambda: None
+    return f, lambda: None, range(800)
 
 
 class Records(logging.Handler):

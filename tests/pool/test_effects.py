@@ -18,7 +18,7 @@ from typing import Any
 import allcores
 from common import Case
 from effects_cases import LATE, work
-from effects_more import CASES
+from effects_more import CASES, Scaled
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -33,6 +33,11 @@ def enough() -> range:
 
 def begin_at_a_late_item(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: fn(x) if x >= LATE else work(x)
+
+
+def scaled(one: Any) -> int:
+    result: int = one.scaled()
+    return result
 
 
 class Effects(Case):
@@ -149,6 +154,13 @@ if __name__ == "__main__":
         assert not facts["stays_because"], facts
         assert len(os.sched_getaffinity(0)) < 2 or facts["moves"], facts
 """)
+
+    def test_items_whose_class_has_values_are_no_reason_to_come_back(self) -> None:
+        """Workers import the class, and are told its values after the items were looked at."""
+        self.warm()
+        rows = [Scaled(x) for x in range(3000)]
+        self.assertEqual(list(allcores.map(scaled, rows)), [scaled(one) for one in rows])
+        self.assertFalse([one for one in allcores.explain()["moves"] if "other values" in one])
 
     def test_calls_in_threads_that_begin_to_change_what_they_share_come_back(self) -> None:
         rows: list[int] = []

@@ -87,8 +87,7 @@ def require_unchanged(module: Module, name: str, used: str, seen: set[str]) -> N
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Name) and node.id == used and isinstance(node.ctx, ast.Load):
             function = source.function_of(node)
-            inside = function is not None and module.functions.get(function.name) is function
-            if inside and function is not None and function.name in seen:
+            if function and function.name in seen and module.functions.get(function.name) is function:
                 continue
             if not _is_looked_at(source, module, node, flat):
                 raise Withheld(f"{name} uses {used}, which the program may change")
@@ -143,9 +142,7 @@ def require_once(source: Source, node: ast.AST) -> None:
 
 def require_worth(source: Source, calls: int | None, chunked: bool) -> None:
     """The tasks are not so short that a process costs more than they take. Withheld where they are."""
-    least = (
-        20e-6 if chunked else 1e-3
-    )  # s: some 2 us of pickling, some 100 us of dispatch a task (docs/bench.md)
+    least = 20e-6 if chunked else 1e-3  # s; of some 2 us of pickling, some 100 us of dispatch (docs/bench.md)
     spent = source.request.cpu_s
     if calls is None and not chunked:
         raise Withheld("how many tasks there are cannot be told, so not whether they are worth a process")

@@ -165,13 +165,7 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
     if loop.lineno + 1 != loop.body[0].lineno:
         raise Withheld("the loop is written in a way that was not thought of")
     gather = _Gather(source, module, call, loop.target, loop.iter)
-    if not _append_of(loop, wait):
-        assert isinstance(call.func, ast.Name)
-        require_kept_small(module, call.func.id)
     match loop.body:
-        case [ast.Expr(value=value)] if value is wait:
-            _check_lines(source, loop.lineno, last)
-            _put(source, loop, last, gather.before, [gather.text])
         case [
             ast.Expr(
                 value=ast.Call(func=ast.Attribute(value=ast.Name(id=results), attr="append"), args=[value])
@@ -179,6 +173,13 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
         ] if value is wait:
             _check_lines(source, loop.lineno, last)
             _put(source, loop, last, gather.before, [f"{results}.extend({gather.text})"])
+            return True  # the results are kept anyway
+    assert isinstance(call.func, ast.Name)
+    require_kept_small(module, call.func.id)
+    match loop.body:
+        case [ast.Expr(value=value)] if value is wait:
+            _check_lines(source, loop.lineno, last)
+            _put(source, loop, last, gather.before, [gather.text])
         case [ast.Assign(targets=[ast.Name(id=answer)], value=value), _, *_] if (
             value is wait and answer != target
         ):
@@ -195,14 +196,6 @@ def _gather_loop(source: Source, module: Module, loop: ast.For, site: AnyFunctio
             _put(source, loop, loop.lineno, gather.before, [f"for {names} in {over}:"])
             source.replace(wait, answer)
     return True
-
-
-def _append_of(loop: ast.For, wait: ast.Await) -> bool:
-    """``results.append(await f(x))`` and no more: the results are kept anyway."""
-    match loop.body:
-        case [ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="append"), args=[value]))]:
-            return value is wait
-    return False
 
 
 def gathered(source: Source) -> bool:

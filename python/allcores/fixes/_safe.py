@@ -216,8 +216,7 @@ class _Check:
                 raise Withheld(f"{name} calls {func.id}, and what that does to others cannot be told")
         dotted = module.dotted(func)
         if dotted:
-            parts = dotted.split(".")
-            if not any(".".join(parts[: i + 1]) in self.allowed for i in range(len(parts))):
+            if not _is_pure(dotted, self.allowed):
                 raise Withheld(f"{name} calls {dotted}, and what that does to others cannot be told")
         elif isinstance(func, ast.Attribute):
             base = root(func)
