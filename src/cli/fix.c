@@ -129,9 +129,8 @@ static void main_file(const struct ac_profile *p, const struct ac_sources *sourc
                       const struct ac_process *process, char *path, size_t size) {
     static const char *const ends[] = {".py", "/__main__.py"};
     const char *what = "";
-    bool python = process && strncmp(ac_base_name(ac_profile_text(p, process->argv[0])), "python", 6) == 0;
     enum ac_python_program kind =
-        python ? ac_profile_python(p, process->argv, process->argc, &what) : AC_PYTHON_NOTHING;
+        process ? ac_profile_python(p, process->argv, process->argc, &what) : AC_PYTHON_NOTHING;
     if (kind == AC_PYTHON_SCRIPT) {
         ac_sources_path(sources, what, path, size);
         return;
@@ -205,12 +204,7 @@ static void take_answer(const struct ac_buf *answer, const struct ac_profile *pr
 void ac_fix_ask(const struct ac_profile *profile, const struct ac_sources *sources,
                 struct ac_diagnosis *diagnosis) {
     struct seen seen = {.profile = profile};
-    const struct ac_evidence *e = diagnosis->spoken;
-    bool turns = strcmp(diagnosis->main.id, "gil-bound-threads") == 0;
-    if (strcmp(diagnosis->main.id, "single-thread-python") == 0 && ac_is_importing(e)) {
-        return;
-    }
-    if (turns && (ac_is_served(e) || e->free_threaded == 1)) { /* a server's threads; a GIL to be left off */
+    if (ac_nothing_to_rewrite(diagnosis->spoken, diagnosis->main.id)) {
         return;
     }
     add_places(&seen, diagnosis->spoken, diagnosis->main.id);

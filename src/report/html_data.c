@@ -198,27 +198,31 @@ static int64_t end_of(const struct busy_series *b, size_t group) {
     return b->p->busy[(ac_min(group + b->joined, b->groups) - 1) * b->cpus].to_ns;
 }
 
+/* The first of the joined groups that ends after a moment, the last of them at most. */
+static size_t group_at(const struct busy_series *b, int64_t ns) {
+    size_t low = 0;
+    for (size_t high = (b->groups - 1) / b->joined; low < high;) {
+        size_t middle = (low + high) / 2;
+        if (end_of(b, middle * b->joined) > ns) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low * b->joined;
+}
+
 /* What the program's own threads used of a CPU from one end to the next, to the nanosecond: lanes in steps do
  * not tell that. */
 static void put_own(struct ac_page *page, const struct busy_series *b, int16_t cpu, int64_t *own_ns) {
     memset(own_ns, 0, b->groups * sizeof(*own_ns));
     for (size_t i = 0; i < b->p->segment_count; i++) {
         const struct ac_segment *s = &b->p->segments[i];
-        size_t low = 0;
         if (s->cpu != cpu || (s->state != AC_PYTHON && s->state != AC_NATIVE)) {
             continue;
         }
-        for (size_t high = (b->groups - 1) / b->joined;
-             low < high;) { /* the first that ends after it began */
-            size_t middle = (low + high) / 2;
-            if (end_of(b, middle * b->joined) > s->from_ns) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
         int64_t from = s->from_ns;
-        for (size_t g = low * b->joined; g < b->groups && from < s->to_ns; g += b->joined) {
+        for (size_t g = group_at(b, from); g < b->groups && from < s->to_ns; g += b->joined) {
             int64_t to = ac_min(s->to_ns, end_of(b, g));
             own_ns[g] += ac_max(to - from, 0);
             from = ac_max(to, from);

@@ -35,6 +35,10 @@ static bool computes(int state) {
     return state == AC_PYTHON || state == AC_NATIVE;
 }
 
+static int code_of(const struct ac_profile *p, const struct ac_segment *s) {
+    return s->state + 10 * p->nodes[s->node].activity + 50 * (s->cpu + 1);
+}
+
 static int cpu_of(int code) {
     return code / 50 - 1;
 }
@@ -69,8 +73,8 @@ struct reduction {
     int64_t step, at;      /* ns; the step at hand */
     int64_t *python;       /* per process: the balance of its threads that are present */
     uint32_t *most_python; /* per process: the thread with the largest */
-    int64_t *cpu_balance,
-        *cpu_taken; /* by CPU: time that was used and is not told; 1 + the step that it is told in */
+    int64_t *cpu_balance;  /* by CPU: time that was used and is not told */
+    int64_t *cpu_taken;    /* by CPU: 1 + the step that it is told in */
     int cpus;
 };
 
@@ -93,7 +97,7 @@ static void take_step(struct reduction *r, uint32_t thread) {
         if (s->from_ns >= end) {
             break;
         }
-        lane->codes[s->state] = s->state + 10 * r->p->nodes[s->node].activity + 50 * (s->cpu + 1);
+        lane->codes[s->state] = code_of(r->p, s);
         lane->balance[s->state] += ac_max(ns, 0);
         lane->filled += ac_max(ns, 0);
         if (computes(s->state) && s->cpu >= 0) {
@@ -243,8 +247,7 @@ static void put_pieces(struct reduction *r, int64_t step) {
             int64_t from = ac_max((s->from_ns + step / 2) / step, r->of[t].to);
             int64_t to = (s->to_ns + step / 2) / step;
             if (to > from) {
-                add_piece(&r->of[t], from, to,
-                          s->state + 10 * r->p->nodes[s->node].activity + 50 * (s->cpu + 1));
+                add_piece(&r->of[t], from, to, code_of(r->p, s));
             }
         }
     }

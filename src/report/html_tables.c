@@ -236,11 +236,9 @@ void ac_html_put_method(struct ac_page *page) {
         "<li>%" PRId64 " samples at %.0f Hz (%.0f reached), %" PRId64 " missed, %" PRId64
         " failed; the sampler took %.1f %% of a core</li><li>CPU times are the kernel's%s; samples only "
         "split them: ± is what chance alone does to a share in 95 of 100 "
-        "runs</li><li>Free core time is split by what threads waited for at the time</li><li>Stacks with "
-        "less "
-        "than 0.1 %% of the thread-time, and the rarest of very many, are drawn as a part of those that they "
-        "grew "
-        "from, and are in no top line</li><li>Kernel ",
+        "runs</li><li>Free core time is split by what threads waited for at the time</li>"
+        "<li>Stacks with less than 0.1 %% of the thread-time, and the rarest of very many, are drawn as a "
+        "part of those that they grew from, and are in no top line</li><li>Kernel ",
         s->samples, s->rate_hz, s->reached_hz, s->missed, s->torn + s->read_errors,
         100 * (double)s->sampler_cpu_ns / (double)ac_max(p->wall_ns, 1),
         s->ring ? ", context switches exact" : "");

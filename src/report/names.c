@@ -90,10 +90,8 @@ void ac_put_wrapped(struct ac_buf *buf, const char *text, int width, int column)
 const char *ac_program_name(const struct ac_profile *profile, const ac_str *argv, size_t argc) {
     const char *what;
     const char *name = argc ? ac_base_name(ac_profile_text(profile, argv[0])) : "";
-    if (strncmp(name, "python", 6) == 0) {
-        enum ac_python_program program = ac_profile_python(profile, argv, argc, &what);
-        name = program == AC_PYTHON_CODE ? "python -c" : *what ? ac_base_name(what) : name;
-    }
+    enum ac_python_program program = ac_profile_python(profile, argv, argc, &what);
+    name = program == AC_PYTHON_CODE ? "python -c" : *what ? ac_base_name(what) : name;
     return *name ? name : "a program";
 }
 

@@ -64,13 +64,7 @@ static void put_evidence(const struct ac_race *race, struct ac_buf *buf) {
         ac_buf_printf(buf, "; medians of %zu runs, with least and most; below, the fastest run of each",
                       runs);
     }
-    const char *before = "; left out: ";
-    for (size_t i = 0; i < race->count; i++) {
-        if (race->contenders[i].left_out) {
-            ac_buf_printf(buf, "%s%s (%s)", before, race->contenders[i].name, race->contenders[i].error);
-            before = ", ";
-        }
-    }
+    ac_race_left_out(race, "; left out: ", ", ", "", ac_buf_str, buf);
     if (race->note) {
         ac_buf_printf(buf, "; %s", race->note);
     }

@@ -61,19 +61,6 @@ static void put_contender(const struct ac_race *race, size_t i, const struct ac_
     ac_buf_free(&why);
 }
 
-static void put_left_out(const struct ac_race *race, struct ac_buf *buf) {
-    const char *before = "\n  Left out: ";
-    for (size_t i = 0; i < race->count; i++) {
-        if (race->contenders[i].left_out) {
-            ac_buf_printf(buf, "%s%s (", before, race->contenders[i].name);
-            put_safe(buf, race->contenders[i].error);
-            ac_buf_str(buf, ")");
-            before = ",\n            ";
-        }
-    }
-    ac_buf_str(buf, *before == ',' ? "\n" : "");
-}
-
 /* --- strips */
 
 struct strips {
@@ -222,7 +209,7 @@ int ac_report_race_text(const struct ac_race *race, const struct ac_text_style *
     if (race->winner >= 0) {
         put_strips(race, style, buf);
     }
-    put_left_out(race, buf);
+    ac_race_left_out(race, "\n  Left out: ", ",\n            ", "\n", put_safe, buf);
     put_note(race->advice, style->width, buf);
     put_note(race->note, style->width, buf);
     ac_buf_str(buf, "\n");
@@ -250,20 +237,6 @@ static void put_markdown_figures(const struct ac_race_contender *c, struct ac_bu
     ac_buf_printf(buf, "%.0f MB | ", (double)ac_max(c->median.peak_bytes, 0) / 1e6);
 }
 
-/* Those that never ran, in one line below the table. */
-static void put_absent(const struct ac_race *race, struct ac_buf *buf) {
-    const char *before = "\nLeft out: ";
-    for (size_t i = 0; i < race->count; i++) {
-        if (race->contenders[i].left_out) {
-            ac_buf_printf(buf, "%s%s (", before, race->contenders[i].name);
-            put_cell(buf, race->contenders[i].error);
-            ac_buf_str(buf, ")");
-            before = ", ";
-        }
-    }
-    ac_buf_str(buf, *before == ',' ? "\n" : "");
-}
-
 int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
     put_cell(buf, race->work);
     ac_buf_printf(buf, ", %s, %.4g usable CPUs\n\n", race->python, race->usable);
@@ -285,7 +258,7 @@ int ac_report_race_markdown(const struct ac_race *race, struct ac_buf *buf) {
         }
         ac_buf_str(buf, " |\n");
     }
-    put_absent(race, buf);
+    ac_race_left_out(race, "\nLeft out: ", ", ", "\n", put_cell, buf);
     put_note(race->advice, 0, buf);
     put_note(race->note, 0, buf);
     return buf->err;

@@ -459,6 +459,10 @@ void ac_evidence_free(struct ac_evidence *evidence) {
 enum ac_python_program ac_profile_python(const struct ac_profile *profile, const ac_str *argv, size_t argc,
                                          const char **ret_what) {
     const char *words[AC_COUNT(profile->argv)];
+    *ret_what = "";
+    if (argc == 0 || strncmp(ac_base_name(ac_profile_text(profile, argv[0])), "python", 6) != 0) {
+        return AC_PYTHON_NOTHING;
+    }
     size_t count = ac_min(argc, AC_COUNT(words));
     for (size_t i = 0; i < count; i++) {
         words[i] = ac_profile_text(profile, argv[i]);

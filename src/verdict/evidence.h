@@ -185,6 +185,10 @@ static inline bool ac_is_importing(const struct ac_evidence *e) {
     return e->importing > 0.5 * e->p_states[AC_PYTHON];
 }
 
+/* Where a verdict's fix is in no line of the program's own: a server's or Dask's threads, a GIL to be left
+ * off, imports. */
+bool ac_nothing_to_rewrite(const struct ac_evidence *e, const char *id);
+
 int ac_evidence_new(const struct ac_profile *profile, struct ac_evidence **ret_evidence);
 void ac_evidence_free(struct ac_evidence *evidence);
 
@@ -195,7 +199,7 @@ bool ac_is_user_func(const struct ac_profile *profile, uint32_t func);
 /* What `allcores race` runs its contenders with, but for the built-in experiment's own functions. */
 bool ac_is_race_harness(const struct ac_profile *profile, uint32_t func);
 const char *ac_base_name(const char *path); /* "batch.py" of "/home/me/batch.py" */
-/* ac_python_argv() of a command line in the profile, which may be cut short. */
+/* ac_python_argv() of a command line in the profile, which may be cut short, or not be Python's. */
 enum ac_python_program ac_profile_python(const struct ac_profile *profile, const ac_str *argv, size_t argc,
                                          const char **ret_what);
 const char *

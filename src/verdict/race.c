@@ -74,6 +74,20 @@ static void free_contender(struct ac_race_contender *contender) {
     ac_free(contender->runs);
 }
 
+void ac_race_left_out(const struct ac_race *race, const char *head, const char *between, const char *tail,
+                      void (*put)(struct ac_buf *buf, const char *text), struct ac_buf *buf) {
+    const char *before = head;
+    for (size_t i = 0; i < race->count; i++) {
+        if (race->contenders[i].left_out) {
+            ac_buf_printf(buf, "%s%s (", before, race->contenders[i].name);
+            put(buf, race->contenders[i].error);
+            ac_buf_str(buf, ")");
+            before = between;
+        }
+    }
+    ac_buf_str(buf, before == head ? "" : tail);
+}
+
 void ac_race_free(struct ac_race *race) {
     if (!race) {
         return;

@@ -34,6 +34,10 @@ double ac_race_limit(const struct ac_race *race, double asked_s);
 void ac_race_contender_drop(struct ac_profile *slice, struct ac_diagnosis *diagnosis);
 /* The least and the most wall time of its runs. */
 void ac_race_range(const struct ac_race_contender *contender, double *ret_least_s, double *ret_most_s);
+/* The contenders that never ran, each with its reason, as `put` writes it: "A (reason), B (reason)" between
+ * head and tail; nothing where all ran. */
+void ac_race_left_out(const struct ac_race *race, const char *head, const char *between, const char *tail,
+                      void (*put)(struct ac_buf *buf, const char *text), struct ac_buf *buf);
 /* Medians, speed-ups, reasons, winner: once all contenders have run. */
 int ac_race_judge(struct ac_race *race);
 

@@ -7,6 +7,7 @@
 #include "verdict/table.h"
 
 #include <math.h>
+#include <string.h>
 
 #define FULL 0.9
 
@@ -323,13 +324,17 @@ static void fix_gil_bound(const struct ac_case *c, struct ac_buf *buf) {
     put_estimate(c, "; about", buf);
 }
 
-static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
-    if (c->evidence->free_threaded == 1) {
-        *place = ac_place_of(c->profile, &c->evidence->waiting);
-        return;
+bool ac_nothing_to_rewrite(const struct ac_evidence *e, const char *id) {
+    if (strcmp(id, "gil-bound-threads") == 0) {
+        return e->free_threaded == 1 || ac_is_served(e) || is_in_dask(e);
     }
-    if (ac_is_served(c->evidence) || is_in_dask(c->evidence)) {
-        *place = ac_place_of(c->profile, &c->evidence->python);
+    return strcmp(id, "single-thread-python") == 0 && ac_is_importing(e);
+}
+
+static void code_gil_bound(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
+    const struct ac_evidence *e = c->evidence;
+    if (ac_nothing_to_rewrite(e, "gil-bound-threads")) {
+        *place = ac_place_of(c->profile, e->free_threaded == 1 ? &e->waiting : &e->python);
         return;
     }
     ac_snippet_pool(c, buf, place);
@@ -402,7 +407,7 @@ static void fix_single_python(const struct ac_case *c, struct ac_buf *buf) {
 }
 
 static void code_single_python(const struct ac_case *c, struct ac_buf *buf, struct ac_place *place) {
-    if (ac_is_importing(c->evidence)) {
+    if (ac_nothing_to_rewrite(c->evidence, "single-thread-python")) {
         *place = ac_place_of(c->profile, &c->evidence->python);
         return;
     }

@@ -38,8 +38,7 @@ static inline enum ac_confidence ac_by_answers(enum ac_confidence confidence, co
     return ac_is_mostly_slow(slow, waiting_s) ? ac_min(confidence, most) : confidence;
 }
 
-/* How many of the calls run at a time on average where `k` may: three on two CPUs take two rounds, as four
- * do.
+/* How many of the calls run at a time on average where `k` may: three take two rounds on two CPUs, as four.
  */
 static inline double ac_at_a_time(const struct ac_evidence *e, double k) {
     double few = e->at_once ? ac_min(k, e->at_once) : k;

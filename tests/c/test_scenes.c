@@ -559,22 +559,6 @@ static void verdicts_are_right(void **state) {
     assert_int_equal(wrong, 0);
 }
 
-static void the_holder_is_inferred(void **state) {
-    (void)state;
-    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
-        if (strcmp(scenes[i].name, "a lock around a sleep in another function") == 0) {
-            struct ac_profile *p = profile_of(&scenes[i]);
-            struct ac_diagnosis *d;
-            assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
-            assert_string_equal(d->main.evidence,
-                                "they waited in work (app.py:10); the holder, inferred from who "
-                                "was inside, was in load (app.py:30), asleep");
-            ac_diagnosis_free(d);
-            ac_profile_free(p);
-        }
-    }
-}
-
 static const struct scene *scene_of(const char *name) {
     size_t at = 0;
     while (strcmp(scenes[at].name, name) != 0) {
@@ -584,11 +568,22 @@ static const struct scene *scene_of(const char *name) {
 }
 
 /* What is said is true of that run, too. */
+static void the_holder_is_inferred(void **state) {
+    (void)state;
+    struct ac_profile *p;
+    struct ac_diagnosis *d = diagnosis_of(scene_of("a lock around a sleep in another function"), &p);
+    assert_string_equal(d->main.evidence, "they waited in work (app.py:10); the holder, inferred from who "
+                                          "was inside, was in load (app.py:30), asleep");
+    ac_diagnosis_free(d);
+    ac_profile_free(p);
+}
+
 static void the_words_fit(void **state) {
     (void)state;
     static const struct {
         const char *name, *sentence, *evidence, *fix, *not_in_fix; /* NULL: any */
     } cases[] = {
+        {"three answers of two seconds", NULL, NULL, " times faster with 3 (", NULL},
         {"a pool of one worker", "in its one worker", NULL, "if it was made with one (max_workers=4)", NULL},
         {"result() in a loop", "and several never", NULL, "submit all first", "max_workers"},
         {"processes times threads", NULL, NULL, "its own threads in each process: 1 (max_workers=1", "OMP"},
@@ -611,21 +606,6 @@ static void the_words_fit(void **state) {
         assert_true(!cases[i].not_in_fix || !strstr(v->fix_text, cases[i].not_in_fix));
         ac_diagnosis_free(d);
         ac_profile_free(p);
-    }
-}
-
-/* No more waits overlap than there were: three of two seconds take two. */
-static void few_answers_overlap_little(void **state) {
-    (void)state;
-    for (size_t i = 0; i < AC_COUNT(scenes); i++) {
-        if (strcmp(scenes[i].name, "three answers of two seconds") == 0) {
-            struct ac_profile *p = profile_of(&scenes[i]);
-            struct ac_diagnosis *d;
-            assert_int_equal(ac_diagnose(p, NULL, NULL, &d), 0);
-            assert_non_null(strstr(d->main.fix_text, " times faster with 3 ("));
-            ac_diagnosis_free(d);
-            ac_profile_free(p);
-        }
     }
 }
 
@@ -1066,7 +1046,6 @@ int main(void) {
         cmocka_unit_test(verdicts_are_right),
         cmocka_unit_test(the_holder_is_inferred),
         cmocka_unit_test(the_words_fit),
-        cmocka_unit_test(few_answers_overlap_little),
         cmocka_unit_test(older_recordings_are_read),
         cmocka_unit_test(phases_are_told),
         cmocka_unit_test(a_steady_run_is_one_phase),
