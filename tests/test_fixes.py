@@ -444,13 +444,6 @@ WITHHELD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "reason"), [one[1:] for one in WITHHELD], ids=[one[0] for one in WITHHELD])
-def test_withheld(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "program.py"
-    path.write_text(text)
-    assert reason in ask(path, "gil-bound-threads").get("withheld", "a diff was given")
-
-
 THREADS_WITHHELD = [
     (
         "returns",
@@ -592,10 +585,10 @@ ANEW_WITHHELD = [
     ("prints", ANEW.replace("    return n", "    print(n)\n    return n"), "work calls print"),
     ("handed-on", ANEW.replace("sum(pool.map(work, range(size)))", "use(pool)"), "pool is handed on"),
 ]
-LATER_WITHHELD = [
+ALL_WITHHELD = [
     (verdict, text, reason, f"{verdict}-{name}")
     for verdict, cases in (
-        ("gil-bound-threads", THREADS_WITHHELD),
+        ("gil-bound-threads", WITHHELD + THREADS_WITHHELD),
         ("single-thread-python", LOOP_WITHHELD),
         ("serial-awaits", AWAITS_WITHHELD),
         ("blocked-event-loop", BLOCKED_WITHHELD),
@@ -607,9 +600,9 @@ LATER_WITHHELD = [
 
 
 @pytest.mark.parametrize(
-    ("verdict", "text", "reason"), [one[:3] for one in LATER_WITHHELD], ids=[one[3] for one in LATER_WITHHELD]
+    ("verdict", "text", "reason"), [one[:3] for one in ALL_WITHHELD], ids=[one[3] for one in ALL_WITHHELD]
 )
-def test_withheld_by_verdict(tmp_path: Path, verdict: str, text: str, reason: str) -> None:
+def test_withheld(tmp_path: Path, verdict: str, text: str, reason: str) -> None:
     path = tmp_path / "program.py"
     path.write_text(text)
     assert reason in ask(path, verdict).get("withheld", "a diff was given")
