@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 from allcores import _ext
@@ -62,22 +61,20 @@ class _Star:
 # --- the watcher
 
 
-@contextmanager
-def _hurried() -> Iterator[None]:
-    """Beside a thread that computes, each return from a system call waits a switch interval for the GIL: imports and
-    the start of a pool take dozens, 0.3 s in all. Beside threads that let it go more often than that it is worse:
-    each time a waiter is woken in vain its wait for the interval's end begins anew, seconds in all. So a shorter
-    one meanwhile; whoever sets another keeps it."""
-    usual = sys.getswitchinterval()
-    if usual <= HURRIED_S:
-        yield
-        return
-    sys.setswitchinterval(HURRIED_S)
-    try:
-        yield
-    finally:
-        if abs(sys.getswitchinterval() - HURRIED_S) < 1e-6:
-            sys.setswitchinterval(usual)
+class Hurry:
+    """A short switch interval until `over` is called. Beside a thread that computes, each return from a system call
+    waits a switch interval for the GIL: imports and the start of a pool take dozens, 0.3 s in all. Beside threads
+    that let it go more often than that it is worse: each time a waiter is woken in vain its wait for the interval's
+    end begins anew, seconds in all. Whoever sets another interval keeps it."""
+
+    def __init__(self) -> None:
+        self._usual = sys.getswitchinterval()
+        if self._usual > HURRIED_S:  # else somebody hurries already
+            sys.setswitchinterval(HURRIED_S)
+
+    def over(self) -> None:
+        if self._usual > HURRIED_S and abs(sys.getswitchinterval() - HURRIED_S) < 1e-6:
+            sys.setswitchinterval(self._usual)
 
 
 def _watch() -> None:
@@ -87,8 +84,11 @@ def _watch() -> None:
             plan = loop.look
             try:
                 if plan is not None:
-                    with _hurried():
+                    hurry = Hurry()
+                    try:
                         plan.early(loop, time.thread_time() - own_s)
+                    finally:
+                        hurry.over()
             except Exception:  # never the user's trouble: the loop goes on without
                 plan.facts.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
             del loop, plan

@@ -34,6 +34,8 @@ SEND_S = 2e-4  # what sending a call is taken to cost until it was measured
 COMPARED = 4  # calls before and after which all that they could change is compared; then one in 8
 HOLDS = 0.4  # of its time that a function holds the GIL, from which on it is taken not to wait
 ENOUGH = 3  # short calls after which a function is known to be short
+SURE_LOOKS = 64  # at the GIL, for a function to be taken to leave it: threads may have had turns at it just then
+HURRY_S = 0.2  # that the watcher hurries for a first call; by then it has looked at it some ten times
 MOST_PROVED = 64
 MOST_SEEN = 1024  # functions
 _OPTIONS = {"timeout": None, "max_workers": None}
@@ -53,11 +55,12 @@ class _Seen:
             maxlen=12
         )  # without those for the GIL, of calls where that could be told
         self.pickling: deque[float] = deque(maxlen=4)
+        self.sends: deque[float] = deque(maxlen=9)  # seconds of CPU
         self.held = self.looks = 0  # at the GIL
+        self.looked_s = self.looked_cpu_s = 0.0  # what the calls took meanwhile
         self.bytes = 0
         self.spent = 0.0  # seconds of CPU in threads
-        self.send_s = SEND_S
-        self.submitted = self.to_processes = self.looked = 0
+        self.submitted = self.to_processes = self.compares = 0
         self.costs: dict[str, float] = {}
         self.compared = False  # arguments that could have changed did not
         self.proved: dict[tuple[int, ...], list[Any]] = {}  # state that calls did not change
@@ -79,14 +82,30 @@ class _Seen:
         if others < 0.3 * wall:  # else it may have waited for the GIL
             self.waits.append(max(0.0, wall - cpu))
 
+    def looked(self, held: int, looks: int, wall: float, cpu: float) -> None:
+        """A call that took so long held the GIL at so many of the looks."""
+        if looks:
+            self.held, self.looks = self.held + held, self.looks + looks
+            self.looked_s, self.looked_cpu_s = self.looked_s + wall, self.looked_cpu_s + cpu
+
+    @property
+    def send_s(self) -> float:
+        """What sending a call takes; the first few, which import and look up, and a rare long one do not count."""
+        return sorted(self.sends)[len(self.sends) // 2] if len(self.sends) > 2 else SEND_S
+
+    @property
+    def gil_of_cpu(self) -> float:
+        """The share of its CPU time that is under the GIL: however many threads take turns there."""
+        if self.looks < LEAST_LOOKS:
+            return 1.0
+        return min(1.0, self.looked_s * self.held / self.looks / max(self.looked_cpu_s, 1e-9))
+
     def estimate(self, cpus: int, threads: int, workers: int) -> None:
         """Seconds a call while many are asked for."""
-        wall, cpu, waits = _mean(self.walls), _mean(self.cpu), _mean(self.waits)
-        share = self.held / self.looks if self.looks >= LEAST_LOOKS else None
-        if share is not None and share >= HOLDS:
+        cpu, waits = _mean(self.cpu), _mean(self.waits)
+        if self.looks >= LEAST_LOOKS and self.held >= HOLDS * self.looks:
             waits = 0.0  # for the GIL's next holder to get a CPU, most likely
-        gil = cpu if share is None else min(cpu, wall * share)
-        gil = gil if _cost.HAS_GIL else 0.0
+        gil = cpu * self.gil_of_cpu if _cost.HAS_GIL else 0.0
         threads_s = max(gil + _cost.THREAD_S, cpu / cpus, (cpu + waits) / threads)
         send_s = self.send_s + _mean(self.pickling)
         self.costs = {"threads": threads_s, "processes": max((cpu + waits) / workers, cpu / cpus, send_s)}
@@ -145,6 +164,7 @@ class _Once(Plan):
         self.delay = delayed_s()
         self.wall_s = self.thread_s = self.others_s = 0.0
         self.held = self.looks = 0
+        self.hurry: _auto.Hurry | None = None
 
     def timed(self, *args: Any) -> Any:
         """The call, and the clocks right before and behind it, where another thread seldom gets the GIL. The delay
@@ -168,6 +188,12 @@ class _Once(Plan):
 
     def early(self, loop: _ext.Inline, own_s: float) -> None:
         self.meet(self, loop)
+        if time.perf_counter() - self.began > HURRY_S:
+            self.no_hurry()
+
+    def no_hurry(self) -> None:
+        if self.hurry is not None:
+            self.hurry.over()
 
 
 class _Run:
@@ -335,6 +361,8 @@ class AutoExecutor(_base.Executor):
         """Make the call; what it takes and, if it is long, what it changes."""
         seen, result, error = call.seen, None, None
         once = _Once(call, self._early)
+        if seen.place is None and not seen.cpu:
+            once.hurry = _auto.Hurry()  # or the watcher may not get the GIL to look at the call
         state = before = None
         try:
             state, before = self._look(once, call)
@@ -345,9 +373,10 @@ class AutoExecutor(_base.Executor):
         except BaseException as raised:
             error = raised
         once.inline.close()
+        once.no_hurry()
         try:
             with self._lock:
-                seen.held, seen.looks = seen.held + once.held, seen.looks + once.looks
+                seen.looked(once.held, once.looks, once.wall_s, once.thread_s)
                 seen.measured(once.wall_s, once.thread_s, once.others_s)
                 if state is not None and once.effects is not None:
                     self._compare(once, call, state, before, result, error)
@@ -364,8 +393,8 @@ class AutoExecutor(_base.Executor):
         seen = call.seen
         if seen.no_processes is not None or not seen.cpu or _mean(seen.cpu) < LEAST_CPU:
             return None, None
-        seen.looked += 1
-        if seen.place is None and seen.looked > COMPARED and seen.looked % 8:
+        seen.compares += 1
+        if seen.place is None and seen.compares > COMPARED and seen.compares % 8:
             return None, None
         once.effects = effects = Effects(call.fn)
         why = effects.stays(seen.name) or effects.against_processes()
@@ -403,13 +432,14 @@ class AutoExecutor(_base.Executor):
         """In the watcher's thread, while the call runs: have those behind it go elsewhere already."""
         seen = once.call.seen
         held, looks = loop.gil
-        if seen.place is not None or looks < LEAST_LOOKS or held < 0.25 * looks or seen.cpu:
+        if seen.place is not None or looks < LEAST_LOOKS or seen.cpu:
             return
         cpu = time.clock_gettime(once.clock) - once.ran  # no file, the reading of which gives the GIL away
         with self._lock:
             guess = _Seen(seen.name)
-            guess.held, guess.looks, guess.send_s = held, looks, seen.send_s
+            guess.sends = seen.sends
             wall = max(cpu, time.perf_counter() - once.began)
+            guess.looked(held, looks, wall, cpu)
             guess.measured(wall, cpu, wall)  # how much of it is waiting is not known
             guess.estimate(self._cpus, self._most_threads, self._workers)
             seen.costs = guess.costs
@@ -449,10 +479,15 @@ class AutoExecutor(_base.Executor):
                 seen.reason = "it waits" if wall > 4 * cpu and wall > LEAST_CPU else "its calls are short"
             elif cpu < 0.25 * wall and seen.waits and seen.held < HOLDS * seen.looks:
                 seen.place, seen.reason = "threads", f"it waits for {1 - cpu / wall:.0%} of its time"
-            elif seen.costs["processes"] >= self._least_gain(seen) * seen.costs["threads"]:
+            elif seen.costs["processes"] >= self._least_gain(seen) * max(seen.costs["threads"], cpu):
                 seen.place, seen.reason = "threads", "processes are not estimated to be sooner"
             elif seen.looks < LEAST_LOOKS:
                 seen.reason = "how long it holds the GIL is not known yet"
+            elif seen.costs["processes"] >= self._least_gain(seen) * seen.costs["threads"]:
+                if seen.looks >= SURE_LOOKS:
+                    seen.place, seen.reason = "threads", "it leaves the GIL"
+                else:
+                    seen.reason = "how long it holds the GIL is not known well yet"
             elif self._pays(seen, cpu, seen.spent):
                 seen.place, seen.reason = "processes", "it computes under the GIL"
             else:
@@ -514,7 +549,7 @@ class AutoExecutor(_base.Executor):
             return False
         seen.to_processes += 1
         if not fresh:  # else that made the pool
-            seen.send_s += 0.2 * (min(time.thread_time() - began, 10 * seen.send_s) - seen.send_s)
+            seen.sends.append(time.thread_time() - began)
         if seen.cpu and seen.send_s > 0.5 * _mean(seen.cpu):
             seen.place, seen.reason = "threads", "sending a call takes half as long as the call"
         inner.add_done_callback(functools.partial(self._came, call))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures as cf
 import itertools
+import sys
 import threading
 import time
 import traceback
@@ -55,6 +56,14 @@ def move(pool):
 
 def echo(*args: Any, **kwargs: Any) -> Any:
     return args, kwargs
+
+
+def until_interval(interval: float) -> bool:
+    """Compute until it is the switch interval."""
+    until = time.monotonic() + 40
+    while sys.getswitchinterval() != interval and time.monotonic() < until:
+        pass
+    return sys.getswitchinterval() == interval
 
 
 def fails(x: int) -> None:
@@ -236,6 +245,14 @@ if __name__ == "__main__":
     assert not HAS_GIL or (got[0] == os.getpid() and None not in got and len(set(got)) > 1), got
 """
         )
+
+    def test_the_switch_interval_is_short_while_a_first_call_is_looked_at(self) -> None:
+        usual = sys.getswitchinterval()
+        with allcores.AutoExecutor(2) as pool:
+            self.assertLess(pool.submit(sys.getswitchinterval).result(), usual)
+            self.assertEqual(sys.getswitchinterval(), usual)
+            self.assertTrue(pool.submit(until_interval, usual).result())
+            self.assertEqual(sys.getswitchinterval(), usual)
 
     def test_keywords_closures_and_partials_go_too(self) -> None:
         self.run_script(
