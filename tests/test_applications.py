@@ -111,7 +111,7 @@ def test_grid_search(run: Runner, at_home: Path) -> None:
     """Long enough that importing scikit-learn, in one thread, is a small part of it; not from a disk that has to be
     read for the first time."""
     needs("sklearn")
-    subprocess.run([sys.executable, "-c", "import sklearn.model_selection, sklearn.tree"], check=True)
+    subprocess.run(command("grid_search", 0.1), check=True)
     report = run.why_alone(command("grid_search", 4 * SECONDS))
     assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
     assert "2 workers of joblib (loky)" in report["verdict"]["evidence"]

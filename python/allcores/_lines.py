@@ -567,8 +567,8 @@ class Processes(_Line):
     def _send(self, rows: list[Any]) -> _ext.MapIterator[Any]:
         assert self.pool is not None
         if self.check is not None:
-            return self.pool._map(self.check, [rows], 1, 1, None)
-        return self.pool._map(self.plan.fn, rows, self.plan.arity, len(rows), None)
+            return self.pool._map(self.check, [rows], 1, 1, None, False)
+        return self.pool._map(self.plan.fn, rows, self.plan.arity, len(rows), None, False)
 
     def _keep_here(self, chunk: _Chunk, why: str) -> None:
         """The chunk has not run and will not run elsewhere."""
@@ -673,7 +673,19 @@ class Processes(_Line):
         made = chunk.remote.handed() if chunk.results is None else len(chunk.results)
         self.made += made
         if made < len(chunk.rows):
-            raise told(chunk.error or error or StopIteration(), chunk.first + made)
+            error = chunk.error or error or StopIteration()
+            died = chunk.remote is not None and type(error).__name__ == "WorkerDied"
+            which = self._taken_along(chunk, chunk.first + made) if died else None
+            raise told(error, chunk.first + made, which)
+
+    @staticmethod
+    def _taken_along(chunk: _Chunk, first: int) -> str:
+        """Which item killed the worker, in words, as far as it is known, and whose results it took with it."""
+        last, lost = chunk.first + len(chunk.rows) - 1, chunk.remote.lost()
+        if chunk.whole and last > first:
+            return f"item {first}, or one of those behind it up to {last}, whose results are lost with the worker"
+        others = f"; results from item {first} on are lost with the worker" if lost else ""
+        return f"item {first + lost}{others}"
 
     def _checked(self, chunk: _Chunk) -> list[Any]:
         try:

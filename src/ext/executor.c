@@ -173,21 +173,26 @@ static PyObject *executor_submit(PyObject *self, PyObject *const *args, Py_ssize
     return future;
 }
 
-/* _map(fn, rows, arity, chunksize, deadline): rows is a list of items (arity 1), or of tuples of `arity` of
- * them. */
+/* _map(fn, rows, arity, chunksize, deadline, again=True): rows is a list of items (arity 1), or of tuples of
+ * `arity` of them. */
 static PyObject *executor_map(PyObject *self, PyObject *args) {
     PyObject *fn, *rows, *timeout;
     Py_ssize_t arity, chunk;
     struct ac__engine *engine;
+    int again = 1;
     struct ac__map_plan plan;
-    if (!PyArg_ParseTuple(args, "OOnnO:_map", &fn, &rows, &arity, &chunk, &timeout))
+    if (!PyArg_ParseTuple(args, "OOnnO|p:_map", &fn, &rows, &arity, &chunk, &timeout, &again))
         return NULL;
     if (!(engine = engine_of(self)))
         return NULL;
     engine = (struct ac__engine *)Py_NewRef((PyObject *)engine);
     PyObject *iterator = NULL;
-    plan = (struct ac__map_plan){
-        .fn = fn, .rows = rows, .arity = arity, .chunk = chunk, .workers = of(self)->max_workers};
+    plan = (struct ac__map_plan){.fn = fn,
+                                 .rows = rows,
+                                 .arity = arity,
+                                 .chunk = chunk,
+                                 .workers = of(self)->max_workers,
+                                 .again = again};
     if (ac__timeout_deadline(timeout, &plan.deadline_ns) == 0 && function_key(self, fn, &plan.key) == 0) {
         iterator = ac__map_new(engine, &plan);
         if (iterator && grow(self, engine, ac__map_chunks(iterator)) < 0)

@@ -21,7 +21,8 @@ struct map {
     Py_ssize_t handed;      /* results handed out */
     int64_t deadline_ns;
     uint64_t key;
-    bool started;
+    bool started, again;
+    uint32_t lost; /* calls whose results a worker took with it */
     /* the chunk that is being read */
     struct ac_result result;
     uint64_t ticket; /* an inline message is good only until its release */
@@ -94,6 +95,7 @@ PyObject *ac__map_new(struct ac__engine *engine, const struct ac__map_plan *plan
         return NULL;
     map->engine = (struct ac__engine *)Py_NewRef((PyObject *)engine);
     map->deadline_ns = plan->deadline_ns;
+    map->again = plan->again;
     map->key = plan->key;
     if (take_rows(map, plan) < 0) {
         Py_DECREF((PyObject *)map);
@@ -275,13 +277,17 @@ static int open_result(struct map *map, const struct chunk *chunk) {
     return -1;
 }
 
-/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more,
- * elsewhere. Whether they are. */
+/* The worker died in the middle of the chunk: where the caller will have it so, the calls before the one that
+ * killed it are made once more, elsewhere. Whether they are. */
 static bool run_again(struct map *map, struct chunk *chunk) {
     PyObject *death = NULL;
     uint32_t calls = map->result.progress;
     if (map->result.state != AC_TASK_DIED || !calls)
         return false;
+    if (!map->again) {
+        map->lost = calls;
+        return false;
+    }
     ac__outcome_of(map->engine, &map->result, map->key, &death);
     if (death && ac_pool_retry(map->engine->pool, map->ticket, calls) == 0) {
         chunk->ticket = map->ticket;
@@ -380,6 +386,10 @@ static PyObject *map_handed(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromSsize_t(of(self)->handed);
 }
 
+static PyObject *map_lost(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromUnsignedLong(of(self)->lost);
+}
+
 static PyObject *map_close(PyObject *self, PyObject *Py_UNUSED(none)) {
     of(self)->started = true;
     give_up(of(self));
@@ -453,6 +463,8 @@ static void map_dealloc(PyObject *self) {
 static PyMethodDef map_methods[] = {
     {"__length_hint__", map_length_hint, METH_NOARGS, "How many results are left."},
     {"handed", map_handed, METH_NOARGS, "How many results were handed out, also after the end."},
+    {"lost", map_lost, METH_NOARGS,
+     "How many calls behind those a worker had made when the next one killed it; their results are lost."},
     {"poll", map_poll, METH_NOARGS,
      "What the next chunk is at: 0 queued, 1 running, 2 over, 3 could not be pickled."},
     {"cancel", map_cancel, METH_NOARGS,

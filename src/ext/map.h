@@ -9,6 +9,7 @@ struct ac__map_plan {        /* what one call of map() asks for; references borr
     Py_ssize_t arity, chunk; /* chunk 0: guided by how much is left */
     int workers;
     int64_t deadline_ns;
+    int again;    /* what a worker had made of a chunk before it died is made once more */
     uint64_t key; /* of fn, 0: travels with each chunk */
 };
 PyObject *ac__map_new(struct ac__engine *engine,

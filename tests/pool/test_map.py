@@ -514,19 +514,33 @@ if __name__ == "__main__":
 
     def test_a_worker_that_dies_fails_its_item_and_not_the_next_map(self) -> None:
         self.run_script("""
-import allcores, os
+import allcores, collections, os, re
+table = {"tells": "whether a worker has the same"}
+def note(x):
+    with open("log", "a") as file: file.write(f"{x} ")
 def spin(x):
-    if x == 700: os.kill(os.getpid(), 9)
+    note(x)
+    if x == 705: os.kill(os.getpid(), 9)
     for _ in range(2000): x += 1
-    return x
-if __name__ == "__main__":
+    return x - 2000
+def looks(x): return spin(x) if table else None
+def ran(fn, count, **how):
+    got = []
     try:
-        list(allcores.map(spin, range(1000), backend="processes", max_workers=2))
+        for result in allcores.map(fn, range(count), backend="processes", max_workers=2, **how): got.append(result)
     except allcores.WorkerDied as error:
-        print(error, error.__notes__)
-    else:
-        raise SystemExit("no error")
-    assert len(list(allcores.map(spin, range(600), backend="processes", max_workers=2))) == 600
+        return got, error.__notes__[-1]
+    return got, None
+if __name__ == "__main__":
+    for fn in (spin, looks):
+        got, told = ran(fn, 1000, chunksize=100)
+        assert got == list(range(700)), got[-1]
+        if fn is spin: assert told == "allcores.map: item 705; results from item 700 on are lost with the worker", told
+        else: assert re.match("allcores.map: item 70[05]", told), told
+        assert max(collections.Counter(open("log").read().split()).values()) == 1, "an item ran twice"
+        os.remove("log")
+        assert ran(fn, 600) == (list(range(600)), None)
+        os.remove("log")
 """)
 
 
