@@ -97,8 +97,8 @@ static void note(const struct ac_ring_event *event, void *arg) {
     case AC_RING_EXIT:
         task = task_of(seen, event);
         switch_out(seen, event);
+        seen->exits += !task->exited; /* a thread made while the events are opened is told twice */
         task->exited = true;
-        seen->exits++;
         break;
     case AC_RING_EXEC:
         seen->execs++;
