@@ -12,7 +12,8 @@ struct rule {
     enum ac_pool_kind kind;
 };
 
-#define WORK  (AC_MARK_WORKER | AC_MARK_CALLER | AC_MARK_MACHINERY)
+/* A worker frees in its own frame what it was sent: that is data's, too. */
+#define WORK  (AC_MARK_WORKER | AC_MARK_CALLER | AC_MARK_MACHINERY | AC_MARK_DATA)
 #define CALLS (AC_MARK_CALLER | AC_MARK_MACHINERY)
 #define OWN   AC_MARK_MACHINERY
 #define DATA  (AC_MARK_MACHINERY | AC_MARK_DATA)
