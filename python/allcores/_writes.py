@@ -76,10 +76,17 @@ _BOUND = (MethodType, BuiltinFunctionType, MethodWrapperType)
 _PUSHED_NULL_FIRST = sys.version_info < (3, 13)
 
 
-class Value:
-    """Where a value may come from; which parameters, where it is an argument; the object, where it is known."""
+def _is_one_of_its_kind(obj: Any) -> bool:
+    """Whether a copy, as it comes back from another process, is not the object: a sentinel, a shared list."""
+    by_name = isinstance(obj, type | FunctionType | BuiltinFunctionType | ModuleType)  # pickled so
+    return not (obj is MISSING or isinstance(obj, ATOMS) or by_name or "Enum" in type(type(obj)).__name__)
 
-    __slots__ = ("method", "obj", "params", "source", "words")
+
+class Value:
+    """Where a value may come from; which parameters, where it is an argument; the object, where it is known. one: in
+    words, an object that it may be, and of which a copy is not the same."""
+
+    __slots__ = ("method", "obj", "one", "params", "source", "words")
 
     def __init__(
         self,
@@ -90,6 +97,7 @@ class Value:
         method: tuple[Value, str] | None = None,
     ) -> None:
         self.source, self.words, self.obj, self.params, self.method = source, words, obj, params, method
+        self.one = words if _is_one_of_its_kind(obj) else None
 
     def part(self, words: str = "") -> Value:
         """An attribute, an item or an element of it."""
@@ -100,7 +108,9 @@ class Value:
             return self
         words = self.words if self.source & SHARED or not other.source & SHARED else other.words
         obj = self.obj if self.obj is other.obj else MISSING
-        return Value(self.source | other.source, words, obj, self.params | other.params)
+        joined = Value(self.source | other.source, words, obj, self.params | other.params)
+        joined.one = self.one or other.one
+        return joined
 
 
 _NOTHING = Value()
@@ -139,12 +149,6 @@ def _advances(obj: Any) -> bool:
     return any(place in _RANDOM for place in places) or (
         kind.__name__ == "Context" and module_of(kind) == "decimal"
     )
-
-
-def _is_one_of_its_kind(obj: Any) -> bool:
-    """Whether a copy, as it comes back from another process, is not the object: a sentinel, a shared list."""
-    by_name = isinstance(obj, type | FunctionType | BuiltinFunctionType | ModuleType)  # pickled so
-    return not (obj is MISSING or isinstance(obj, ATOMS) or by_name or "Enum" in type(type(obj)).__name__)
 
 
 def _call_of(kind: type) -> FunctionType | None:
@@ -246,8 +250,8 @@ class _Walk:
     def _step(self, one: dis.Instruction) -> bool:
         """False: what follows is not reached from here."""
         name = one.opname
-        if name == "RETURN_VALUE" and self.stack and self.reports and _is_one_of_its_kind(self.stack[-1].obj):
-            self.found.returns = self.found.returns or self.stack[-1].words
+        if name == "RETURN_VALUE" and self.stack and self.reports:
+            self.found.returns = self.found.returns or self.stack[-1].one
         handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, one)

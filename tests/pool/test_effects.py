@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import allcores
+from allcores import _effects
 from common import Case
 from effects_cases import LATE, work
-from effects_more import CASES, Scaled
+from effects_more import CASES, NOT_FOUND, Scaled
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -79,6 +80,25 @@ class Effects(Case):
                 self.assertEqual(repr(list(allcores.map(fn, (*items, self.items)[0]))), expected)
                 self.assertEqual(repr(state()), left, str(allcores.explain()))
         self.check_that_it_would_leave()
+
+    def test_code_that_may_return_what_a_copy_is_not(self) -> None:
+        def branches(x: int) -> Any:
+            if x:
+                return NOT_FOUND
+            return x
+
+        def local(x: int) -> Any:
+            found = NOT_FOUND
+            for one in range(x):
+                found = work(one)
+            return found
+
+        def none(x: int) -> Any:
+            return None if x else Case if x > 1 else work
+
+        for fn in (branches, local, lambda x: NOT_FOUND if x else work(x), lambda x: x or NOT_FOUND):
+            self.assertRegex(str(_effects.Effects(fn).against_processes()), "may return NOT_FOUND")
+        self.assertIsNone(_effects.Effects(none).against_processes())
 
     @unittest.skipUnless("ALLCORES_LONG" in os.environ, "long")
     def test_what_begins_late_gives_the_loops_answer_or_an_error(self) -> None:
