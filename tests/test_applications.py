@@ -122,7 +122,9 @@ def test_xdist(run: Runner, at_home: Path) -> None:
     needs("xdist")
     (at_home / "pytest.ini").write_text("[pytest]\n")
     (at_home / "test_slow.py").write_text((APPLICATIONS / "test_slow.py").read_text())
-    report = run.why_alone([sys.executable, "-m", "pytest", "-q", "-n", "2"])
+    tests = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
+    subprocess.run(tests, check=True)  # not from a disk that has to be read for the first time
+    report = run.why_alone(tests)
     assert report["verdict"]["id"] == "all-cores-busy", report["verdict"]
     assert "2 workers of pytest-xdist" in report["verdict"]["evidence"]
 

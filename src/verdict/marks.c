@@ -12,8 +12,7 @@ struct rule {
     enum ac_pool_kind kind;
 };
 
-/* A worker frees in its own frame what it was sent: that is data's, too. */
-#define WORK  (AC_MARK_WORKER | AC_MARK_CALLER | AC_MARK_MACHINERY | AC_MARK_DATA)
+#define WORK  (AC_MARK_WORKER | AC_MARK_CALLER | AC_MARK_MACHINERY)
 #define CALLS (AC_MARK_CALLER | AC_MARK_MACHINERY)
 #define OWN   AC_MARK_MACHINERY
 #define DATA  (AC_MARK_MACHINERY | AC_MARK_DATA)

@@ -151,18 +151,23 @@ static double share_of_worker(const struct pool_sum *sum, const struct ac_cell *
     return thread->main && threads == 0;
 }
 
+/* What a worker does in its own frame and in no call is, for most of the time, to free what it was sent. */
+static bool is_freeing(const struct ac_cell *cell, uint32_t leaf) {
+    return leaf & AC_MARK_WORKER && cell->state == AC_PYTHON && cell->kind != AC_KIND_C_CALL;
+}
+
 static void add_worker_cell(struct pool_sum *sum, const struct ac_cell *cell, double share) {
     const struct ac_profile *p = sum->scene->profile;
     struct ac_pool *pool = sum->pool;
     uint32_t marks = sum->scene->marks->of_node[cell->node];
     int activity = p->nodes[cell->node].activity;
     bool bound = marks & (AC_MARK_WORKER | AC_MARK_HOST);
-    bool data = cell->node && sum->scene->marks->of_func[ac_node_func(p, cell->node)] & AC_MARK_DATA;
+    uint32_t leaf = cell->node ? sum->scene->marks->of_func[ac_node_func(p, cell->node)] : 0;
     if (on_cpu(cell->state) && bound && activity != AC_IMPORT && activity != AC_START_UP) {
         if (marks & AC_MARK_TASK && activity != AC_PICKLE) {
             pool->work += share;
         } else {
-            bool bytes = data || activity == AC_PICKLE;
+            bool bytes = leaf & AC_MARK_DATA || is_freeing(cell, leaf) || activity == AC_PICKLE;
             *(bytes ? &pool->data : &pool->dispatch) += share;
             *(bytes ? &pool->worker_data : &pool->worker_dispatch) += share;
         }
