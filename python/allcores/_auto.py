@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, Literal
 
 from allcores import _ext
@@ -62,7 +63,7 @@ class _Star:
 
 
 class Hurry:
-    """A short switch interval until `over` is called. Beside a thread that computes, each return from a system call
+    """A short switch interval until `close` is called. Beside a thread that computes, each return from a system call
     waits a switch interval for the GIL: imports and the start of a pool take dozens, 0.3 s in all. Beside threads
     that let it go more often than that it is worse: each time a waiter is woken in vain its wait for the interval's
     end begins anew, seconds in all. Whoever sets another interval keeps it."""
@@ -72,7 +73,7 @@ class Hurry:
         if self._usual > HURRIED_S:  # else somebody hurries already
             sys.setswitchinterval(HURRIED_S)
 
-    def over(self) -> None:
+    def close(self) -> None:
         if self._usual > HURRIED_S and abs(sys.getswitchinterval() - HURRIED_S) < 1e-6:
             sys.setswitchinterval(self._usual)
 
@@ -84,11 +85,8 @@ def _watch() -> None:
             plan = loop.look
             try:
                 if plan is not None:
-                    hurry = Hurry()
-                    try:
+                    with closing(Hurry()):
                         plan.early(loop, time.thread_time() - own_s)
-                    finally:
-                        hurry.over()
             except Exception:  # never the user's trouble: the loop goes on without
                 plan.facts.reason = f"allcores' own error: {sys.exc_info()[1]!r}"
             del loop, plan

@@ -193,7 +193,7 @@ class _Once(Plan):
 
     def no_hurry(self) -> None:
         if self.hurry is not None:
-            self.hurry.over()
+            self.hurry.close()
 
 
 class _Run:
@@ -474,16 +474,17 @@ class AutoExecutor(_base.Executor):
             if seen.no_processes is not None:
                 return
             cpu, wall = _mean(seen.cpu), _mean(seen.walls)
+            processes, threads = seen.costs["processes"] / self._least_gain(seen), seen.costs["threads"]
             if cpu < LEAST_CPU:
                 seen.place = "threads" if len(seen.cpu) >= ENOUGH or wall > LEAST_CPU else None
                 seen.reason = "it waits" if wall > 4 * cpu and wall > LEAST_CPU else "its calls are short"
             elif cpu < 0.25 * wall and seen.waits and seen.held < HOLDS * seen.looks:
                 seen.place, seen.reason = "threads", f"it waits for {1 - cpu / wall:.0%} of its time"
-            elif seen.costs["processes"] >= self._least_gain(seen) * max(seen.costs["threads"], cpu):
+            elif processes >= max(threads, cpu if _cost.HAS_GIL else 0.0):  # however long it holds the GIL
                 seen.place, seen.reason = "threads", "processes are not estimated to be sooner"
             elif seen.looks < LEAST_LOOKS:
                 seen.reason = "how long it holds the GIL is not known yet"
-            elif seen.costs["processes"] >= self._least_gain(seen) * seen.costs["threads"]:
+            elif processes >= threads:
                 if seen.looks >= SURE_LOOKS:
                     seen.place, seen.reason = "threads", "it leaves the GIL"
                 else:
