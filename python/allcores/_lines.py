@@ -675,17 +675,16 @@ class Processes(_Line):
         if made < len(chunk.rows):
             error = chunk.error or error or StopIteration()
             died = chunk.remote is not None and type(error).__name__ == "WorkerDied"
-            which = self._taken_along(chunk, chunk.first + made) if died else None
-            raise told(error, chunk.first + made, which)
+            raise told(error, self._killer(chunk, made) if died else chunk.first + made)
 
     @staticmethod
-    def _taken_along(chunk: _Chunk, first: int) -> str:
-        """Which item killed the worker, in words, as far as it is known, and whose results it took with it."""
-        last, lost = chunk.first + len(chunk.rows) - 1, chunk.remote.lost()
+    def _killer(chunk: _Chunk, made: int) -> str:
+        """Which item killed the worker, as far as it is known, and whose results it took with it."""
+        first, last, lost = chunk.first + made, chunk.first + len(chunk.rows) - 1, chunk.remote.lost()
         if chunk.whole and last > first:
-            return f"item {first}, or one of those behind it up to {last}, whose results are lost with the worker"
+            return f"{first}, or one of those behind it up to {last}, whose results are lost with the worker"
         others = f"; results from item {first} on are lost with the worker" if lost else ""
-        return f"item {first + lost}{others}"
+        return f"{first + lost}{others}"
 
     def _checked(self, chunk: _Chunk) -> list[Any]:
         try:

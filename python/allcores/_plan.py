@@ -297,13 +297,14 @@ class Plan:
         return self.loop()
 
 
-def told(error: BaseException, index: int, which: str | None = None) -> BaseException:
-    """The error with its item's index, or which it was; StopIteration as an error, or it would end the iteration."""
+def told(error: BaseException, item: int | str) -> BaseException:
+    """The error with its item's index, or what is known of it; StopIteration as an error, or it would end the
+    iteration."""
     if isinstance(error, StopIteration):
         stop, error = error, RuntimeError("the function raised StopIteration")
         error.__cause__ = stop
     try:
-        error.add_note(f"allcores.map: {which or f'item {index}'}")
+        error.add_note(f"allcores.map: item {item}")
     except Exception:  # an error that lets nothing be set on it
         pass
     return error

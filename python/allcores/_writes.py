@@ -79,7 +79,7 @@ _PUSHED_NULL_FIRST = sys.version_info < (3, 13)
 def _is_one_of_its_kind(obj: Any) -> bool:
     """Whether a copy, as it comes back from another process, is not the object: a sentinel, a shared list."""
     by_name = isinstance(obj, type | FunctionType | BuiltinFunctionType | ModuleType)  # pickled so
-    return not (obj is MISSING or isinstance(obj, ATOMS) or by_name or "Enum" in type(type(obj)).__name__)
+    return not (isinstance(obj, ATOMS) or by_name or "Enum" in type(type(obj)).__name__)
 
 
 class Value:
@@ -97,7 +97,7 @@ class Value:
         method: tuple[Value, str] | None = None,
     ) -> None:
         self.source, self.words, self.obj, self.params, self.method = source, words, obj, params, method
-        self.one = words if _is_one_of_its_kind(obj) else None
+        self.one = words if obj is not MISSING and _is_one_of_its_kind(obj) else None
 
     def part(self, words: str = "") -> Value:
         """An attribute, an item or an element of it."""

@@ -277,17 +277,13 @@ static int open_result(struct map *map, const struct chunk *chunk) {
     return -1;
 }
 
-/* The worker died in the middle of the chunk: where the caller will have it so, the calls before the one that
- * killed it are made once more, elsewhere. Whether they are. */
+/* The worker died in the middle of the chunk: the calls before the one that killed it are made once more,
+ * elsewhere. Whether they are. */
 static bool run_again(struct map *map, struct chunk *chunk) {
     PyObject *death = NULL;
     uint32_t calls = map->result.progress;
     if (map->result.state != AC_TASK_DIED || !calls)
         return false;
-    if (!map->again) {
-        map->lost = calls;
-        return false;
-    }
     ac__outcome_of(map->engine, &map->result, map->key, &death);
     if (death && ac_pool_retry(map->engine->pool, map->ticket, calls) == 0) {
         chunk->ticket = map->ticket;
@@ -317,8 +313,10 @@ static int open_next(struct map *map) {
     map->ticket = chunk->ticket;
     chunk->ticket = 0;
     int error = ac_pool_take(map->engine->pool, map->ticket, &map->result);
-    if (error == 0 && run_again(map, chunk))
+    if (error == 0 && map->again && run_again(map, chunk))
         return 0;
+    if (error == 0 && map->result.state == AC_TASK_DIED)
+        map->lost = map->result.progress;
     ac_add_relaxed(&map->engine->settled, 1);
     if (error < 0)
         return ac__raise(error, "taking a result") ? 0 : -1;

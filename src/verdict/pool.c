@@ -151,6 +151,10 @@ static double share_of_worker(const struct pool_sum *sum, const struct ac_cell *
     return thread->main && threads == 0;
 }
 
+static uint32_t leaf_marks(const struct pool_sum *sum, const struct ac_cell *cell) {
+    return cell->node ? sum->scene->marks->of_func[ac_node_func(sum->scene->profile, cell->node)] : 0;
+}
+
 /* What a worker does in its own frame and in no call is, for most of the time, to free what it was sent. */
 static bool is_freeing(const struct ac_cell *cell, uint32_t leaf) {
     return leaf & AC_MARK_WORKER && cell->state == AC_PYTHON && cell->kind != AC_KIND_C_CALL;
@@ -162,7 +166,7 @@ static void add_worker_cell(struct pool_sum *sum, const struct ac_cell *cell, do
     uint32_t marks = sum->scene->marks->of_node[cell->node];
     int activity = p->nodes[cell->node].activity;
     bool bound = marks & (AC_MARK_WORKER | AC_MARK_HOST);
-    uint32_t leaf = cell->node ? sum->scene->marks->of_func[ac_node_func(p, cell->node)] : 0;
+    uint32_t leaf = leaf_marks(sum, cell);
     if (on_cpu(cell->state) && bound && activity != AC_IMPORT && activity != AC_START_UP) {
         if (marks & AC_MARK_TASK && activity != AC_PICKLE) {
             pool->work += share;
@@ -185,7 +189,7 @@ static void add_parent_cell(struct pool_sum *sum, const struct ac_cell *cell, do
     const struct ac_profile *p = sum->scene->profile;
     struct ac_pool *pool = sum->pool;
     uint32_t marks = sum->scene->marks->of_node[cell->node];
-    bool data = cell->node && sum->scene->marks->of_func[ac_node_func(p, cell->node)] & AC_MARK_DATA;
+    bool data = leaf_marks(sum, cell) & AC_MARK_DATA;
     int activity = p->nodes[cell->node].activity;
     bool starting = activity == AC_IMPORT || activity == AC_START_UP;
     /* our own future waits in C: no frame but the user's */

@@ -567,7 +567,6 @@ static const struct scene *scene_of(const char *name) {
     return &scenes[at];
 }
 
-/* What is said is true of that run, too. */
 static void the_holder_is_inferred(void **state) {
     (void)state;
     struct ac_profile *p;
@@ -578,6 +577,7 @@ static void the_holder_is_inferred(void **state) {
     ac_profile_free(p);
 }
 
+/* What is said is true of that run, too. */
 static void the_words_fit(void **state) {
     (void)state;
     static const struct {
